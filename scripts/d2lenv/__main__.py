@@ -1,0 +1,5 @@
+"""``python -m d2lenv``."""
+
+from d2lenv.cli import main
+
+main()
