@@ -1,0 +1,151 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["nox>=2024.4.15"]
+# ///
+"""Everything that is done to this repository: `nox -l` lists it, plain `nox` does what this machine can."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+MANIFEST = nox.project.load_toml("pixi.toml")
+
+# Every environment that a learner has: pixi.toml's own, without the tool's and without the second name of
+# `cpu`, and those that exist as wheels alone.
+WHEELS = MANIFEST["tool"]["d2lenv"]["environments"]
+ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *WHEELS]))
+LEARNERS = [name for name in ENVIRONMENTS if name not in ("default", "dev")]
+WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
+BENCHMARKS = sorted(Path("benchmarks").glob("bench_*.py"))
+
+# What plain `nox` runs: on Linux without pixi the CPU and the CUDA environment are the same wheels.
+HERE = "smoke(cuda)" if sys.platform == "linux" else "smoke(cpu)"
+nox.options.sessions = ["lint", "check", "export", "tests", HERE]
+
+each_environment = nox.parametrize("environment", [nox.param(name, id=name) for name in LEARNERS])
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """The tool, editable, with dependency groups of pyproject.toml."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def d2lenv(session: nox.Session, *arguments: str) -> None:
+    session.run("python", "-m", "d2lenv", *arguments, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types and workflows."""
+    install(session, "dev")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    session.run("zizmor", "--quiet", "--offline", *map(str, WORKFLOWS))
+    # No package index has it as a wheel: CI installs it, `pixi` or a distribution's package brings it.
+    if shutil.which("actionlint"):
+        session.run("actionlint", external=True)
+    else:
+        session.warn("not checked with actionlint, which is not on the PATH: schema and zizmor alone")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests with the coverage floor."""
+    install(session, "dev")
+    # It pins a py-rattler that does not read lock format 7; without its dependencies it runs with ours.
+    session.install("--no-deps", "pixi-to-conda-lock==0.4.5")
+    # Where the CUDA environment was built, its copies are damaged with real pip and mended by the doctor.
+    built = Path(".d2lenv/cuda-wheels").absolute()
+    environment = {"D2LENV_REAL_PREFIX": str(built)} if built.is_dir() else {}
+    session.run(
+        "pytest", "--cov", "--cov-report=term-missing:skip-covered", *session.posargs, env=environment
+    )
+
+
+@nox.session
+@each_environment
+def smoke(session: nox.Session, environment: str) -> None:
+    """Build an environment and run the notebooks that prove it."""
+    install(session)
+    d2lenv(session, "smoke", environment)
+
+
+@nox.session
+@each_environment
+def repro(session: nox.Session, environment: str) -> None:
+    """Build an environment twice, the second time with a cold cache, and compare every file."""
+    install(session)
+    d2lenv(session, "repro", environment)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Prove that pixi.lock satisfies pixi.toml."""
+    install(session)
+    d2lenv(session, "check", "--solve")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Solve pixi.toml into pixi.lock and the wheels; `-- --snapshot DIR` does it offline."""
+    install(session)
+    d2lenv(session, "lock")
+
+
+@nox.session
+def export(session: nox.Session) -> None:
+    """Prove that envs/ is what the lock gives."""
+    install(session)
+    d2lenv(session, "export", "--check")
+
+
+@nox.session
+@each_environment
+def conda(session: nox.Session, environment: str) -> None:
+    """Create an environment with micromamba, mamba or conda from its explicit list and run its notebooks."""
+    install(session)
+    tool = next((name for name in ("micromamba", "mamba", "conda") if shutil.which(name)), None)
+    if tool is None:
+        session.error("not checked: none of micromamba, mamba and conda is installed here")
+    answer = session.run(
+        "python", "-c", "from d2lenv.platforms import current; print(current())", silent=True, log=False
+    )
+    packages = Path("envs") / environment / f"conda-{str(answer).strip()}.lock"
+    if not packages.is_file():
+        session.error(f"not checked: {packages} does not exist, {environment} is not for this platform")
+    prefix = Path(session.create_tmp()) / environment
+    session.run(tool, "create", "--yes", "--prefix", str(prefix), "--file", str(packages), external=True)
+    d2lenv(session, "smoke", environment, "--prefix", str(prefix))
+
+
+@nox.session
+def lab_test(session: nox.Session) -> None:
+    """Open JupyterLab from the real environments in a headless browser."""
+    install(session, "browser")
+    for environment in ("cuda", "zh"):
+        session.run("python", "-m", "d2lenv", "build", environment, "--engine", "wheels")
+    session.run("python", "-m", "pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what the issues promise; `-- build lock` picks benchmarks."""
+    install(session, "dev")
+    for script in BENCHMARKS:
+        if not session.posargs or script.stem.removeprefix("bench_") in session.posargs:
+            session.run("python", str(script))
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,98 @@
+"""The ``pixi`` engine: pixi on the PATH builds its own prefix from the lock."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from d2lenv.engines.job import Job
+from d2lenv.errors import D2lEnvError
+from d2lenv.messages import tr
+from d2lenv.workspace import Workspace
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# A first build downloads gigabytes over a slow link.
+_TIMEOUT_S = 4 * 3600.0
+_VERSION_TIMEOUT_S = 20.0
+
+
+def why_not(job: Job) -> str:
+    """Why pixi cannot build the job, or nothing."""
+    if not job.locked:
+        return tr(
+            "pixi.lock does not have {name} for {platform}", name=job.variant.name, platform=job.platform
+        )
+    pixi = shutil.which("pixi")
+    if pixi is None:
+        return tr("pixi is not on the PATH")
+    if job.prefix != (job.workspace.root / ".pixi" / "envs" / job.variant.name).absolute():
+        return tr("pixi builds only its own prefix, not {prefix}", prefix=job.prefix)
+    version = _version(pixi)
+    if not version:
+        return tr("{path} does not run", path=pixi)
+    wanted = _required(job.workspace)
+    if version not in wanted:
+        return tr("pixi {version} is too old; pixi.toml wants {wanted}", version=version, wanted=wanted)
+    return ""
+
+
+def build(job: Job) -> None:
+    """``pixi install --locked``, or ``pixi reinstall`` for a fresh one.
+
+    Raises:
+        D2lEnvError: pixi failed; its own message stands above.
+    """
+    verb = "reinstall" if job.fresh and job.prefix.exists() else "install"
+    command = [shutil.which("pixi") or "pixi", verb, "--locked", "-e", job.variant.name]
+    command += ["--manifest-path", str(job.workspace.manifest)]
+    job.say(tr("running {command}", command=" ".join(command)))
+    fix = tr(
+        "read pixi's message above; `d2lenv build {name} --engine wheels` needs no pixi",
+        name=job.variant.name,
+    )
+    try:
+        # pixi's own progress is the reader's; standard output stays free for `--json`.
+        done = subprocess.run(command, stdout=2, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise D2lEnvError(
+            tr("{name} cannot be built", name=job.variant.name), why=str(error), fix=fix
+        ) from error
+    if done.returncode != 0:
+        raise D2lEnvError(tr("pixi ended with status {status}", status=done.returncode), fix=fix)
+
+
+def _version(pixi: str) -> str:
+    """What ``pixi --version`` says (``pixi 0.71.1``), empty when it does not run."""
+    try:
+        done = subprocess.run(
+            [pixi, "--version"],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+", done.stdout)
+    return found[0] if found and done.returncode == 0 else ""
+
+
+def _required(workspace: Workspace) -> SpecifierSet:
+    """``requires-pixi`` of pixi.toml; an older pixi takes the lock for missing."""
+    data = tomllib.loads(workspace.manifest.read_text(encoding="utf-8"))
+    text = str(data.get("workspace", {}).get("requires-pixi", ""))
+    try:
+        return SpecifierSet(text)
+    except InvalidSpecifier:
+        return SpecifierSet()  # conda's wider syntax; pixi itself checks it
