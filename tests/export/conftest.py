@@ -1,0 +1,25 @@
+"""What the tests of the exports share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sample_locks
+from lock_bundles import REPOSITORY, bundles_of
+
+from d2lenv.export.bundle import Bundle
+
+
+@pytest.fixture(params=sorted(sample_locks.good()))
+def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Each lock that can be exported, as a file."""
+    path = tmp_path / "pixi.lock"
+    path.write_text(sample_locks.good()[request.param], encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def own_bundles() -> list[Bundle]:
+    """This project's own environments."""
+    return bundles_of(REPOSITORY / "pixi.lock")
