@@ -1,0 +1,136 @@
+"""What is wrong with an environment, why, and what to type.
+
+One module for each family of findings. A finding is a function whose docstring is the explanation that the
+reader gets; its code stands in :data:`FINDINGS` and is never given to another finding.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from d2lenv import messages
+from d2lenv.doctor import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
+from d2lenv.doctor.plan import Plan
+
+FINDINGS: tuple[tuple[str, Check], ...] = (
+    ("D2L001", names.two_names),
+    ("D2L002", names.torch_missing),
+    ("D2L003", names.wrong_name),
+    ("D2L004", names.half_removed),
+    ("D2L005", names.leftovers),
+    ("D2L006", names.python_gone),
+    ("D2L007", names.not_an_environment),
+    ("D2L010", sources.mixed_sources),
+    ("D2L011", sources.twice),
+    ("D2L012", sources.pip_over_conda),
+    ("D2L013", sources.user_site),
+    ("D2L014", sources.pythonpath),
+    ("D2L015", sources.two_openmp),
+    ("D2L020", versions.torchvision_pair),
+    ("D2L021", versions.torchaudio_pair),
+    ("D2L022", versions.python_for_torch),
+    ("D2L023", versions.cpu_build),
+    ("D2L024", versions.cuda_unwanted),
+    ("D2L025", versions.builds_differ),
+    ("D2L026", versions.cuda_wheels),
+    ("D2L027", versions.numpy_major),
+    ("D2L028", versions.mkl_symbol),
+    ("D2L029", versions.jpeg_libraries),
+    ("D2L030", versions.pkg_resources),
+    ("D2L031", versions.compile_on_311),
+    ("D2L032", versions.unknown_torch),
+    ("D2L033", versions.requirements_unmet),
+    ("D2L040", d2l.edition),
+    ("D2L041", d2l.pins),
+    ("D2L042", d2l.python_without_wheels),
+    ("D2L043", d2l.import_torch),
+    ("D2L044", d2l.other_frameworks),
+    ("D2L045", d2l.inline_and_matplotlib),
+    ("D2L046", d2l.notebooks_of_the_other_edition),
+    ("D2L050", jupyter.kernel_gone),
+    ("D2L051", jupyter.kernel_elsewhere),
+    ("D2L052", jupyter.user_kernel_shadows),
+    ("D2L053", jupyter.no_kernel),
+    ("D2L054", jupyter.no_jupyter),
+    ("D2L055", jupyter.jupyter_elsewhere),
+    ("D2L056", jupyter.parts_do_not_fit),
+    ("D2L057", jupyter.exercise),
+    ("D2L060", gpu.no_gpu),
+    ("D2L061", gpu.driver_failed),
+    ("D2L062", gpu.driver_too_old),
+    ("D2L063", gpu.architecture_missing),
+    ("D2L064", gpu.architecture_unknown),
+    ("D2L065", gpu.container_without_gpu),
+    ("D2L066", gpu.hidden_by_variable),
+    ("D2L067", gpu.little_memory),
+    ("D2L068", gpu.apple_gpu),
+    ("D2L070", machine.other_platform),
+    ("D2L071", machine.rosetta),
+    ("D2L072", machine.system_too_old),
+    ("D2L073", machine.disk),
+    ("D2L074", machine.mirror_without_nvidia),
+    ("D2L075", machine.proxy),
+    ("D2L076", machine.clock),
+    ("D2L080", drift.lock_unreadable),
+    ("D2L081", drift.missing),
+    ("D2L082", drift.extra),
+    ("D2L083", drift.other_version),
+    ("D2L084", drift.other_build),
+    ("D2L085", drift.other_source),
+    ("D2L086", drift.d2l_files),
+    # Last: the findings above add what they could not read.
+    ("D2L099", names.unreadable),
+)
+"""Stable code → finding of an environment."""
+
+PLANNED: tuple[tuple[str, Callable[[Plan], Iterable[Problem]]], ...] = (
+    ("D2L100", plan.plan_pins),
+    ("D2L101", plan.plan_python),
+    ("D2L102", plan.plan_pair),
+    ("D2L103", plan.plan_conflict),
+    ("D2L104", plan.plan_numpy),
+    ("D2L105", plan.plan_inline),
+    ("D2L106", plan.plan_unknown),
+)
+"""Stable code → finding of ``--plan``."""
+
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "not-checked": 2, "info": 3}
+
+_Given = TypeVar("_Given", Context, Plan)
+
+
+def explanation_key(check: Callable[..., object]) -> str:
+    """The docstring as one line: what the catalogue has the translation of."""
+    return " ".join(inspect.cleandoc(check.__doc__ or "").split())
+
+
+def examine(context: Context) -> tuple[Finding, ...]:
+    """All findings of the environment, the gravest first."""
+    return _run(FINDINGS, context)
+
+
+def examine_plan(asked: Plan) -> tuple[Finding, ...]:
+    """All findings of a planned installation."""
+    return _run(PLANNED, asked)
+
+
+def _run(
+    table: tuple[tuple[str, Callable[[_Given], Iterable[Problem]]], ...], given: _Given
+) -> tuple[Finding, ...]:
+    found = [
+        Finding(
+            code=code,
+            severity=problem.severity,
+            title=problem.title,
+            subject=problem.subject,
+            found=problem.found,
+            why=messages.tr(explanation_key(check)),
+            fix=problem.fix,
+        )
+        for code, check in table
+        for problem in check(given)
+    ]
+    return tuple(sorted(found, key=lambda finding: (_ORDER[finding.severity], finding.code)))

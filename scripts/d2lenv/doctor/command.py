@@ -1,0 +1,90 @@
+"""What ``d2lenv doctor`` does with its options."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+from pathlib import Path
+
+from d2lenv.console import print_json
+from d2lenv.doctor import deep as probing
+from d2lenv.doctor import examine as examine_context
+from d2lenv.doctor import examine_plan, gather, show
+from d2lenv.doctor import plan as planning
+from d2lenv.doctor.model import Context
+from d2lenv.errors import FAILED
+
+
+def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: bool, as_json: bool) -> int:
+    """Examine one environment and print the answer.
+
+    Args:
+        name: a path or an environment of the workspace; ``None`` for the active one.
+        root: the workspace that the user named.
+
+    Returns:
+        the exit status: 1 when there are errors.
+
+    Raises:
+        D2lEnvError: there is no such environment.
+    """
+    cwd = Path.cwd()
+    workspace = root if root is not None else gather.workspace_root(cwd)
+    path, active = gather.target(name, os.environ, workspace)
+    workspace = workspace or gather.workspace_root(path)
+
+    def look() -> Context:
+        return gather.gather(path, os.environ, cwd, active=active, root=workspace)
+
+    context = look()
+    findings = examine_context(context)
+    probes = _probe(context) if deep else ()
+    if fix and yes:
+        good = show.run_commands(findings)
+        context = look()
+        findings = examine_context(context)
+        if as_json:
+            print_json(show.as_json(context, findings, probes))
+        else:
+            show.report(context, findings, probes)
+        return 0 if good and not show.failed(findings, probes) else FAILED
+    if as_json:
+        print_json(show.as_json(context, findings, probes))
+    elif fix:
+        show.print_commands(findings)
+    else:
+        show.report(context, findings, probes)
+    return FAILED if show.failed(findings, probes) else 0
+
+
+def _probe(context: Context) -> tuple[probing.Probe, ...]:
+    prefix = context.prefix
+    own = context.machine.system == {"linux": "Linux", "osx": "Darwin", "win": "Windows"}.get(
+        prefix.platform.partition("-")[0]
+    )
+    if prefix.python is None or not own:
+        return ()
+    wanted = tuple(
+        name for name in probing.PROBES if name in ("torch", "gpu") or context.version(name.partition(".")[0])
+    )
+    return probing.probe(prefix.python, wanted)
+
+
+def plan(words: tuple[str, ...], as_json: bool) -> int:
+    """Judge a planned installation.
+
+    Raises:
+        D2lEnvError: a word is not something to install.
+    """
+    findings = examine_plan(planning.parse(words, _platform()))
+    if as_json:
+        print_json({"findings": show.findings_json(findings), "healthy": not show.failed(findings, ())})
+    else:
+        show.plan_report(findings)
+    return FAILED if show.failed(findings, ()) else 0
+
+
+def _platform() -> str:
+    system = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}.get(machine.system(), "linux")
+    arm = machine.machine().lower() in ("arm64", "aarch64")
+    return f"{system}-{('aarch64' if system == 'linux' else 'arm64') if arm else '64'}"

@@ -1,0 +1,198 @@
+"""Which PyTorch goes with which torchvision, torchaudio, Python, CUDA, GPU and driver.
+
+Looked up 2026-11-22. Sources:
+
+* pairs: ``Requires-Dist`` of torchvision's and torchaudio's wheels on the Python package index (a
+resolver was asked for each torch version); those that only conda has, from pytorch.org's "previous
+versions" page. * Pythons: the files on the index, for Linux x86-64 (``pip index versions
+--python-version``). * CUDA builds: the release compatibility matrix in pytorch/pytorch's RELEASE.md (to
+2.14), and the "previous versions" page. * architectures: ``TORCH_CUDA_ARCH_LIST`` of pytorch/builder's
+and pytorch/pytorch's ``build_cuda.sh`` at the release, and RELEASE.md's CUDA support matrix from 2.11 on;
+x86-64 builds. * drivers: NVIDIA's CUDA toolkit release notes, tables 2 and 3 (13.1's edition).
+
+2.15.0 was the newest on the index. What is not here is unknown, not wrong: the findings that need it say
+so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of torch.
+
+    Attributes:
+        vision: torchvision versions made for it, the index's one first.
+        audio: torchaudio versions made for it; empty where none was published or none is known.
+        pythons: first and last Python with a Linux wheel.
+        cuda: CUDA versions of its builds; empty when not known.
+        index_cuda: CUDA version of the Linux wheel on the Python package index; empty when not known.
+    """
+
+    vision: tuple[str, ...]
+    audio: tuple[str, ...]
+    pythons: tuple[str, str]
+    cuda: tuple[str, ...] = ()
+    index_cuda: str = ""
+
+
+RELEASES: dict[str, Release] = {
+    "1.12.0": Release(("0.13.0",), ("0.12.0",), ("3.7", "3.10"), ("10.2", "11.3", "11.6"), "10.2"),
+    "1.12.1": Release(("0.13.1",), ("0.12.1",), ("3.7", "3.10"), ("10.2", "11.3", "11.6"), "10.2"),
+    "1.13.0": Release(("0.14.0",), ("0.13.0",), ("3.7", "3.11"), ("11.6", "11.7"), "11.7"),
+    "1.13.1": Release(("0.14.1",), ("0.13.1",), ("3.7", "3.11"), ("11.6", "11.7"), "11.7"),
+    # 0.15.0 and 2.0.0 are conda's; the wheels were replaced by 0.15.1 and 2.0.1 within days.
+    "2.0.0": Release(("0.15.1", "0.15.0"), ("2.0.1", "2.0.0"), ("3.8", "3.11"), ("11.7", "11.8"), "11.7"),
+    "2.0.1": Release(("0.15.2",), ("2.0.2",), ("3.8", "3.11"), ("11.7", "11.8"), "11.7"),
+    "2.1.0": Release(("0.16.0",), ("2.1.0",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
+    "2.1.1": Release(("0.16.1",), ("2.1.1",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
+    "2.1.2": Release(("0.16.2",), ("2.1.2",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
+    "2.2.0": Release(("0.17.0",), ("2.2.0",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
+    "2.2.1": Release(("0.17.1",), ("2.2.1",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
+    "2.2.2": Release(("0.17.2",), ("2.2.2",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
+    "2.3.0": Release(("0.18.0",), ("2.3.0",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
+    "2.3.1": Release(("0.18.1",), ("2.3.1",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
+    "2.4.0": Release(("0.19.0",), ("2.4.0",), ("3.8", "3.12"), ("11.8", "12.1", "12.4"), "12.1"),
+    "2.4.1": Release(("0.19.1",), ("2.4.1",), ("3.8", "3.12"), ("11.8", "12.1", "12.4"), "12.1"),
+    "2.5.0": Release(("0.20.0",), ("2.5.0",), ("3.9", "3.13"), ("11.8", "12.1", "12.4"), "12.4"),
+    "2.5.1": Release(("0.20.1",), ("2.5.1",), ("3.9", "3.13"), ("11.8", "12.1", "12.4"), "12.4"),
+    "2.6.0": Release(("0.21.0",), ("2.6.0",), ("3.9", "3.13"), ("11.8", "12.4", "12.6"), "12.4"),
+    "2.7.0": Release(("0.22.0",), ("2.7.0",), ("3.9", "3.13"), ("11.8", "12.6", "12.8"), "12.6"),
+    "2.7.1": Release(("0.22.1",), ("2.7.1",), ("3.9", "3.13"), ("11.8", "12.6", "12.8"), "12.6"),
+    "2.8.0": Release(("0.23.0",), ("2.8.0",), ("3.9", "3.13"), ("12.6", "12.8", "12.9"), "12.8"),
+    # torchaudio's later wheels no longer say which torch they want, so no pair is known from here on.
+    "2.9.0": Release(("0.24.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
+    "2.9.1": Release(("0.24.1",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
+    "2.10.0": Release(("0.25.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
+    "2.11.0": Release(("0.26.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "13.0"),
+    "2.12.0": Release(("0.27.0",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    "2.12.1": Release(("0.27.1",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    "2.13.0": Release(("0.28.0",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    # torchvision 0.29's wheels accept several torch releases; for 2.15 no list of CUDA builds was seen.
+    "2.14.0": Release((), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    "2.14.1": Release((), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    "2.15.0": Release((), (), ("3.11", "3.15"), (), "13.2"),
+}
+
+_BOOK = "2.0.1"
+_FROM_3_7 = (37, 50, 60, 70, 75, 80, 86)
+_TO_HOPPER = (50, 60, 70, 75, 80, 86, 90)
+_FROM_TURING = (75, 80, 86, 90, 100, 120)
+_FROM_VOLTA = (70, 75, 80, 86, 90, 100, 120)
+
+# (first torch, last torch, CUDA) → sm numbers, and PTX of a compute capability where the build holds one.
+_ARCHITECTURES: tuple[tuple[str, str, str, tuple[int, ...], int], ...] = (
+    ("1.12", "1.12", "10.2", (37, 50, 60, 70), 0),
+    ("1.12", "2.0", "11.3", _FROM_3_7, 0),
+    ("1.12", "2.0", "11.6", _FROM_3_7, 0),
+    ("1.12", "2.0", "11.7", _FROM_3_7, 0),
+    ("2.0", "2.0", "11.8", (*_FROM_3_7, 90), 0),
+    ("2.1", "2.7", "11.8", (37, *_TO_HOPPER), 0),
+    ("2.1", "2.5", "12.1", _TO_HOPPER, 0),
+    ("2.4", "2.6", "12.4", _TO_HOPPER, 0),
+    ("2.6", "2.14", "12.6", _TO_HOPPER, 0),
+    ("2.7", "2.7", "12.8", _FROM_TURING, 120),
+    ("2.8", "2.10", "12.8", _FROM_VOLTA, 0),
+    ("2.11", "2.11", "12.8", _FROM_TURING, 0),
+    ("2.8", "2.8", "12.9", _FROM_VOLTA, 120),
+    ("2.9", "2.14", "13.0", _FROM_TURING, 0),
+    ("2.12", "2.14", "13.2", _FROM_TURING, 0),
+)
+
+# CUDA major → lowest driver by minor-version compatibility (Linux, Windows), and CUDA version → the driver
+# that it was released with. NVIDIA names no Windows driver for CUDA 13: Linux's branch number stands in.
+_MINIMUM_DRIVER = {
+    "10": ("440.33", "441.22"),
+    "11": ("450.80.02", "452.39"),
+    "12": ("525.60.13", "528.33"),
+    "13": ("580", "580"),
+}
+_RELEASE_DRIVER = {
+    "10.2": ("440.33", "441.22"),
+    "11.3": ("465.19.01", "465.89"),
+    "11.6": ("510.39.01", "511.23"),
+    "11.7": ("515.43.04", "516.01"),
+    "11.8": ("520.61.05", "520.06"),
+    "12.1": ("530.30.02", "531.14"),
+    "12.4": ("550.54.14", "551.61"),
+    "12.6": ("560.28.03", "560.76"),
+    "12.8": ("570.26", "570.65"),
+    "12.9": ("575.51.03", "576.02"),
+    "13.0": ("580.65.06", "580"),
+}
+
+FAMILIES = {
+    3: "Kepler",
+    5: "Maxwell",
+    6: "Pascal",
+    7: "Volta/Turing",
+    8: "Ampere/Ada",
+    9: "Hopper",
+    10: "Blackwell",
+    12: "Blackwell",
+}
+
+
+def release(torch: str) -> Release | None:
+    """The release called ``torch`` (``2.0.1``), ``None`` when it is not in the table."""
+    return RELEASES.get(torch)
+
+
+def fitting(python: str) -> str:
+    """The torch to install for a Python: the English book's where it runs, else the newest known pair."""
+    wanted = [_BOOK, *reversed(RELEASES)]
+    if python:
+        at = Version(python)
+        for version in wanted:
+            item = RELEASES[version]
+            if item.vision and Version(item.pythons[0]) <= at <= Version(item.pythons[1]):
+                return version
+    return _BOOK
+
+
+def architectures(torch: str, cuda: str) -> tuple[tuple[int, ...], int] | None:
+    """sm numbers, and the PTX that a build holds (0 for none); ``None`` when unknown.
+
+    Args:
+        torch: ``2.0.1``.
+        cuda: ``11.7``.
+    """
+    minor = Version(".".join(torch.split(".")[:2]))
+    for first, last, build, numbers, ptx in _ARCHITECTURES:
+        if build == cuda and Version(first) <= minor <= Version(last):
+            return numbers, ptx
+    return None
+
+
+def runs_on(capability: tuple[int, int], numbers: tuple[int, ...], ptx: int) -> bool:
+    """Whether code for ``numbers`` runs on a GPU of ``capability``.
+
+    Machine code runs on the same major version from its minor version on (sm_86 on 8.9); the driver
+    compiles PTX for anything newer.
+    """
+    major, minor = capability
+    number = major * 10 + minor
+    return any(n // 10 == major and n <= number for n in numbers) or 0 < ptx <= number
+
+
+def minimum_driver(cuda: str, windows: bool) -> str:
+    """The oldest driver that can run CUDA ``cuda``; empty when unknown."""
+    return _MINIMUM_DRIVER.get(cuda.partition(".")[0], ("", ""))[windows]
+
+
+def release_driver(cuda: str, windows: bool) -> str:
+    """The driver that CUDA ``cuda`` was released with; empty when unknown."""
+    return _RELEASE_DRIVER.get(cuda, ("", ""))[windows]
+
+
+def serving(capability: tuple[int, int]) -> tuple[str, str] | None:
+    """The oldest (torch, CUDA) of the table that runs on ``capability``; ``None`` when there is none."""
+    for version, item in RELEASES.items():
+        for cuda in item.cuda:
+            known = architectures(version, cuda)
+            if known and runs_on(capability, *known):
+                return version, cuda
+    return None
