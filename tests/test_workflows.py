@@ -1,0 +1,81 @@
+"""The workflows: pinned, locked, with no more rights than they need."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from d2lenv import attest, workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MACHINES = {
+    "linux-64": "ubuntu-24.04",
+    "osx-64": "macos-13",
+    "osx-arm64": "macos-14",
+    "win-64": "windows-2022",
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    data = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+    assert isinstance(data, dict)
+    return data
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_commit_and_names_its_release(path: Path) -> None:
+    uses = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
+    assert uses
+    pins: dict[str, str] = {}
+    for action, comment in uses:
+        name, _, commit = action.partition("@")
+        assert re.fullmatch("[0-9a-f]{40}", commit), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+        assert pins.setdefault(name, commit) == commit
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_workflow_may_only_read_unless_a_job_says_otherwise(path: Path) -> None:
+    assert load(path.name)["permissions"] == {"contents": "read"}
+
+
+def test_the_matrix_is_exactly_the_environments_and_platforms_of_the_workspace() -> None:
+    matrix = load("ci.yml")["jobs"]["pixi"]["strategy"]["matrix"]
+    excluded = {(row["os"], row["environment"]) for row in matrix["exclude"]}
+    run = {(os, name) for os in matrix["os"] for name in matrix["environment"]} - excluded
+    ours = workspace.load(ROOT)
+    expected = {
+        (MACHINES[platform], name)
+        for name, environment in ours.environments.items()
+        if name not in ("default", "dev")
+        for platform in environment.platforms
+    }
+    assert run == expected
+
+
+def test_pixi_never_changes_the_lock_but_in_the_weekly_job() -> None:
+    for path in FILES:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if "pixi run" in line:
+                assert "--locked" in line, line
+            if "pixi update" in line:
+                assert path.name == "weekly.yml"
+        steps = [step for job in load(path.name)["jobs"].values() for step in job["steps"]]
+        for step in steps:
+            if "setup-pixi" in step.get("uses", ""):
+                assert step["with"]["locked"] is True
+
+
+def test_what_is_attested_is_what_the_command_writes() -> None:
+    steps = load("release.yml")["jobs"]["release"]["steps"]
+    (step,) = (step for step in steps if step.get("uses", "").startswith("actions/attest@"))
+    assert step["with"] == {
+        "subject-checksums": "reports/attestation-subjects.sha256",
+        "predicate-type": attest.PREDICATE,
+        "predicate-path": "reports/attestation-predicate.json",
+    }
