@@ -1,0 +1,110 @@
+"""`d2lenv build cuda --engine wheels`, warm, against uv and pip alone.
+
+    python benchmarks/bench_build.py [--environment cuda] [--rounds 5] [--without-pip]
+
+All three install the same requirements, with hashes, from a warm cache into an empty folder on the cache's
+disk. uv's virtual environment is made before its clock starts; the tool's time is that of the whole command.
+The tool and uv take turns, so that a busy moment of the machine hits both; the ratio is that of the medians.
+pip takes minutes and about 8 GB: it runs once, with the environment's own pip and a cache that is filled
+before and removed afterwards. Exit status 1 when a ratio misses its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from timing import Timed, report, timed
+
+from d2lenv import build, platforms, variants, wheels, workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+UV_LIMIT = 1.3
+PIP_LIMIT = 30.0
+PIP_NEEDS = 9e9
+"""Bytes: the cache, what fills it and the environment, the latter two one after the other."""
+
+
+def run(*command: object, **variables: str) -> None:
+    """Run ``command``, which has to succeed; what it says is shown only when it does not."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=3600, check=False, env={**os.environ, **variables}
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)}\n{done.stderr}")
+
+
+def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
+    """(the tool, uv), each ``rounds`` times."""
+    uv = wheels.uv()
+    space = workspace.load(ROOT)
+    requirements = wheels.path_of(space, environment, platforms.current())
+    tool = [sys.executable, "-m", "d2lenv", "--workspace", ROOT, "build", environment, "--engine", "wheels"]
+    prefix, plain = scratch / "prefix", scratch / "plain"
+    run(*tool, "--prefix", prefix)  # warms uv's cache
+    python = build.python_of(prefix).resolve()
+    ours, theirs = [], []
+    for _ in range(rounds):
+        shutil.rmtree(prefix)
+        ours += timed("", lambda: run(*tool, "--prefix", prefix), runs=1).seconds
+        run(uv, "venv", "--clear", "--python", python, plain)
+        install = [uv, "pip", "install", "--python", plain, "--require-hashes", "-r", requirements]
+        theirs += timed("", lambda: run(*install), runs=1).seconds  # noqa: B023
+    return Timed(f"d2lenv build {environment}", ours), Timed("uv pip install", theirs)
+
+
+def bench_pip(environment: str, scratch: Path) -> Timed:
+    """pip, once, from a warm cache; ``scratch`` has the prefix of :func:`bench`."""
+    requirements = wheels.path_of(workspace.load(ROOT), environment, platforms.current())
+    python = build.python_of(scratch / "prefix")
+    options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", requirements]
+    cache = {"PIP_CACHE_DIR": str(scratch / "pip-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    run(python, "-m", "pip", "download", "--dest", scratch / "downloads", *options, **cache)
+    shutil.rmtree(scratch / "downloads")
+    run(wheels.uv(), "venv", "--clear", "--python", python.resolve(), scratch / "pip")
+    target = build.python_of(scratch / "pip")
+    install = [python, "-m", "pip", "--python", target, "install", *options]
+    return timed("pip install", lambda: run(*install, **cache), runs=1)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--environment", default="cuda")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without-pip", action="store_true")
+    arguments = parser.parse_args(words)
+    space = workspace.load(ROOT)
+    variant = variants.get(space, arguments.environment)
+    if platforms.current() not in variant.wheels:
+        print(f"not checked: the package index has no {variant.name} for {platforms.current()}")
+        return 0
+    cache = subprocess.run([wheels.uv(), "cache", "dir"], capture_output=True, check=True, timeout=60)
+    home = Path(os.fsdecode(cache.stdout.strip())).parent
+    home.mkdir(parents=True, exist_ok=True)
+    print(f"{len(wheels.read(space, variant.name, platforms.current()))} packages\n")
+    with tempfile.TemporaryDirectory(prefix="bench-build-", dir=home) as folder:
+        rows = list(bench(variant.name, arguments.rounds, Path(folder)))
+        free = shutil.disk_usage(home).free
+        if not arguments.without_pip and free >= PIP_NEEDS:
+            rows.append(bench_pip(variant.name, Path(folder)))
+    status = report(rows)
+    ours, uv = rows[0].median_s, rows[1].median_s
+    print(f"\nd2lenv / uv   {ours / uv:6.2f}   at most {UV_LIMIT}")
+    missed = ours / uv > UV_LIMIT
+    if len(rows) == 3:
+        print(f"pip / d2lenv  {rows[2].median_s / ours:6.1f}   at least {PIP_LIMIT:g}")
+        missed |= rows[2].median_s / ours < PIP_LIMIT
+    elif not arguments.without_pip:
+        print(f"pip: not checked, it needs {PIP_NEEDS / 1e9:g} GB and {free / 1e9:.1f} GB are free")
+    return 1 if missed else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
