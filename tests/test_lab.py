@@ -458,6 +458,21 @@ def test_ctrl_c_ends_the_server_and_its_kernels(
     assert answer.as_json()["root"] == str(root)
 
 
+@pytest.mark.parametrize(
+    ("speaks", "has_menus", "expected"),
+    [("zh_CN.UTF-8", True, "zh_CN"), ("zh", False, None), ("en", True, None)],
+)
+def test_the_menus_are_chinese_for_who_reads_it_where_they_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speaks: str, has_menus: bool, expected: str | None
+) -> None:
+    monkeypatch.setenv("D2LENV_LANG", speaks)
+    site = tmp_path / "lib" / "python3.10" / "site-packages"
+    (site / ("jupyterlab_language_pack_zh_CN" if has_menus else "jupyterlab")).mkdir(parents=True)
+    changed = lab.defaults(tmp_path)
+    assert changed.get("@jupyterlab/translation-extension:plugin", {}).get("locale") == expected
+    assert "@jupyterlab/apputils-extension:notification" in changed
+
+
 @posix
 @pytest.mark.parametrize("manner", ["deaf", "slow"])
 def test_a_server_that_does_not_listen_is_ended_all_the_same(

@@ -36,18 +36,18 @@ def test_condas_environments_come_first_then_those_of_wheels_alone(tmp_path: Pat
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     found = variants.get(load(tmp_path, ""), "cuda")
-    assert found == variants.Variant("cuda", "d2l (cuda)", "", (), 0.0, (), "")
+    assert found == variants.Variant("cuda", "d2l (cuda)", "", (), 0.0, (), (), "")
 
 
-def test_what_is_said_is_read_and_the_moment_is_inherited(tmp_path: Path) -> None:
+def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) -> None:
     space = load(
         tmp_path,
-        '[tool.d2lenv]\nexclude-newer = "2026-11-20T00:00:00Z"\n'
+        '[tool.d2lenv]\nexclude-newer = "2026-11-20T00:00:00Z"\nextra-requirements = ["menus"]\n'
         '[tool.d2lenv.environments.zh]\ndisplay-name = "中文"\npython = "3.9"\nwheels = ["win-64"]\n'
         'disk-gb = 3\nrequirements = ["d2l==0.17.6"]\n',
     )
     assert variants.get(space, "zh") == variants.Variant(
-        "zh", "中文", "3.9", ("win-64",), 3.0, ("d2l==0.17.6",), "2026-11-20T00:00:00Z"
+        "zh", "中文", "3.9", ("win-64",), 3.0, ("d2l==0.17.6",), ("menus",), "2026-11-20T00:00:00Z"
     )
 
 

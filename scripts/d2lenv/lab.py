@@ -32,7 +32,7 @@ import psutil
 
 from d2lenv.errors import USAGE, D2lEnvError
 from d2lenv.files import write_atomic
-from d2lenv.messages import tr
+from d2lenv.messages import language, tr
 from d2lenv.workspace import Workspace
 
 FIRST_PORT = 8888
@@ -41,9 +41,9 @@ FIRST_PORT = 8888
 START_NOTEBOOK = "00-start-here.ipynb"
 """What a lab opens with until it has a layout of its own to come back to."""
 
-QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-"""JupyterLab's defaults that a lab changes; what the reader has set wins. No question about news, no look for
-updates: neither is the lesson, and a classroom has no network."""
+_NEWS = "@jupyterlab/apputils-extension:notification"
+_LOCALE = "@jupyterlab/translation-extension:plugin"
+_CHINESE = "jupyterlab_language_pack_zh_CN"
 
 START_TIMEOUT_S = 120.0
 _PORTS_TRIED = 100
@@ -272,12 +272,28 @@ def check_has_lab(prefix: Path) -> None:
     Raises:
         D2lEnvError: there is none.
     """
-    patterns = ("lib/python*/site-packages/jupyterlab", "Lib/site-packages/jupyterlab")
-    if not any(found.is_dir() for pattern in patterns for found in prefix.glob(pattern)):
+    if not _has_package(prefix, "jupyterlab"):
         raise D2lEnvError(
             tr("{prefix} has no JupyterLab", prefix=prefix),
             fix=tr("build one of ours with `d2lenv build`, or install `jupyterlab` there"),
         )
+
+
+def _has_package(prefix: Path, name: str) -> bool:
+    patterns = (f"lib/python*/site-packages/{name}", f"Lib/site-packages/{name}")
+    return any(found.is_dir() for pattern in patterns for found in prefix.glob(pattern))
+
+
+def defaults(prefix: Path) -> dict[str, dict[str, object]]:
+    """JupyterLab's defaults that a lab changes; what the reader has set wins.
+
+    No question about news, no look for updates: neither is the lesson, and a classroom has no network.
+    Chinese menus for who reads Chinese, where the prefix has them.
+    """
+    changed: dict[str, dict[str, object]] = {_NEWS: {"fetchNews": "false", "checkForUpdates": False}}
+    if language() == "zh" and _has_package(prefix, _CHINESE):
+        changed[_LOCALE] = {"locale": "zh_CN"}
+    return changed
 
 
 def jupyter_folders(environ: Mapping[str, str]) -> dict[str, Path]:
@@ -551,7 +567,7 @@ def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[subpr
     for folder in [lab.log.parent, *(Path(folder) for folder in lab.moved.values())]:
         folder.mkdir(parents=True, exist_ok=True)
     settings = lab.state / "config" / "labconfig" / "default_setting_overrides.json"
-    write_atomic(settings, json.dumps(QUIET, indent=2) + "\n")
+    write_atomic(settings, json.dumps(defaults(lab.prefix), indent=2) + "\n")
     with lab.log.open("wb") as log:
         try:
             process = subprocess.Popen(

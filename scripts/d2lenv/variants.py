@@ -32,6 +32,7 @@ class Variant:
         wheels: platforms for which the package index serves it.
         disk_gb: gigabytes (10**9 bytes) that a wheels build needs on an empty disk; 0 for unknown.
         requirements: what is asked for; empty when pixi.lock decides.
+        extra: what its wheels have beside that.
         exclude_newer: the index as of this moment.
     """
 
@@ -41,6 +42,7 @@ class Variant:
     wheels: tuple[str, ...]
     disk_gb: float
     requirements: tuple[str, ...]
+    extra: tuple[str, ...]
     exclude_newer: str
 
 
@@ -54,8 +56,10 @@ def load(workspace: Workspace) -> Mapping[str, Variant]:
     tool: dict[str, Any] = data.get("tool", {}).get("d2lenv", {})
     tables: dict[str, dict[str, Any]] = tool.get("environments", {})
     names = [*workspace.environments, *(name for name in tables if name not in workspace.environments)]
-    moment = str(tool.get("exclude-newer", ""))
-    return {name: _variant(workspace, name, tables.get(name, {}), moment) for name in names}
+    shared: dict[str, Any] = {
+        key: tool[key] for key in ("exclude-newer", "extra-requirements") if key in tool
+    }
+    return {name: _variant(workspace, name, {**shared, **tables.get(name, {})}) for name in names}
 
 
 def get(workspace: Workspace, name: str) -> Variant:
@@ -74,22 +78,25 @@ def get(workspace: Workspace, name: str) -> Variant:
     return found[name]
 
 
-def _variant(workspace: Workspace, name: str, table: dict[str, Any], moment: str) -> Variant:
+def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
     def bad(key: str, why: str) -> D2lEnvError:
         place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {key}"
         return D2lEnvError(tr("{place} cannot be read", place=place), why=why, status=USAGE)
 
-    requirements = tuple(str(text) for text in table.get("requirements", ()))
-    for text in requirements:
-        try:
-            Requirement(text)
-        except InvalidRequirement as error:
-            raise bad("requirements", str(error)) from error
+    def asked(key: str) -> tuple[str, ...]:
+        texts = tuple(str(text) for text in table.get(key, ()))
+        for text in texts:
+            try:
+                Requirement(text)
+            except InvalidRequirement as error:
+                raise bad(key, str(error)) from error
+        return texts
+
     platforms = tuple(str(value) for value in table.get("wheels", ()))
     for platform in platforms:
         if platform not in PLATFORMS:
             raise bad("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
-    moment = str(table.get("exclude-newer", moment))
+    moment = str(table.get("exclude-newer", ""))
     try:
         datetime.fromisoformat(moment.replace("Z", "+00:00"))
     except ValueError as error:
@@ -101,6 +108,7 @@ def _variant(workspace: Workspace, name: str, table: dict[str, Any], moment: str
         python=str(table.get("python", "")),
         wheels=platforms,
         disk_gb=float(table.get("disk-gb", 0)),
-        requirements=requirements,
+        requirements=asked("requirements"),
+        extra=asked("extra-requirements"),
         exclude_newer=moment,
     )

@@ -212,7 +212,7 @@ def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]
 def roots(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> list[str]:
     """What the resolver is asked for: the variant's own list, or the manifest's packages as locked."""
     if variant.requirements:
-        return list(variant.requirements)
+        return [*variant.requirements, *variant.extra]
     conda = locked_versions(lock, variant.name, platform)
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
     wanted = {spec.name for spec in workspace.environment(variant.name).specs[platform]}
@@ -220,7 +220,7 @@ def roots(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> 
     torch = conda["torch"][1] if "torch" in conda else ""
     if "torchaudio" not in conda and torch in _TORCHAUDIO:
         asked.append(f"torchaudio=={_TORCHAUDIO[torch]}")
-    return asked
+    return [*asked, *variant.extra]
 
 
 def preferences(lock: Lock, variant: Variant, platform: str) -> dict[str, str]:

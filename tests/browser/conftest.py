@@ -50,7 +50,7 @@ def start_lab(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     home = tmp_path / "home"
     home.mkdir()
 
-    def start(environment: str, folder: Path | None = None, *words: str) -> Running:
+    def start(environment: str, folder: Path | None = None, *, language: str = "en") -> Running:
         prefix = ROOT / ".d2lenv" / f"{environment}-wheels"
         if not prefix.is_dir():
             pytest.fail(f"build it first: d2lenv build {environment} --engine wheels")
@@ -59,12 +59,12 @@ def start_lab(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
             shutil.copytree(ROOT / "notebooks", folder, ignore=ignored)
         command = [sys.executable, "-m", "d2lenv", "--workspace", str(tmp_path), "lab", environment, "--json"]
-        command += ["--prefix", str(prefix), "--notebooks", str(folder), "--no-browser", *words]
+        command += ["--prefix", str(prefix), "--notebooks", str(folder), "--no-browser"]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "HOME": str(home), "D2LENV_LANG": "en"},
+            env={**os.environ, "HOME": str(home), "D2LENV_LANG": language},
             start_new_session=True,
         )
         started.append(process)

@@ -33,6 +33,7 @@ class Tab:
 
     page: Any
     errors: list[str]
+    run_menu: str = "Run"
 
     def open(self, running: Running, notebook: str, kernel: str) -> None:
         """Open a notebook and wait until its kernel is there and idle."""
@@ -55,7 +56,7 @@ class Tab:
 
     def run_all(self, until: str) -> None:
         """Run all cells; scroll, because a cell out of sight is not in the page, until ``until`` appears."""
-        self.menu("Run", "runmenu:run-all")
+        self.menu(self.run_menu, "runmenu:run-all")
         self.scroll_to(until)
 
     def scroll_to(self, selector: str) -> None:

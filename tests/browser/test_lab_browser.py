@@ -78,6 +78,21 @@ def test_the_first_lab_opens_the_start_page_in_the_right_kernel(
     assert tab.errors == []
 
 
+def test_who_reads_chinese_has_chinese_menus(start_lab: Callable[..., Running], tab: Tab) -> None:
+    running = start_lab("cuda", language="zh")
+    tab.run_menu = "运行"
+    tab.page.goto(running.url)
+    tab.ready(CUDA)
+    tab.run_all(RESULT)
+    assert not any("✗" in row for row in result(tab))
+    assert tab.page.locator(".lm-MenuBar-itemLabel").all_inner_texts()[:3] == ["文件", "编辑", "查看"]
+    tab.page.locator(".jp-NotebookPanel-notebook").hover()
+    tab.page.mouse.wheel(0, -20_000)
+    tab.page.wait_for_timeout(500)
+    tab.screenshot("start-zh")
+    assert tab.errors == []
+
+
 def test_a_notebook_runs_to_its_end_and_its_plot_appears(start_lab: Callable[..., Running], tab: Tab) -> None:
     tab.open(start_lab("cuda"), "01-import-d2l.ipynb", CUDA)
     tab.run_all(RESULT)
@@ -95,7 +110,8 @@ def test_a_notebook_runs_to_its_end_and_its_plot_appears(start_lab: Callable[...
 def test_the_chinese_edition_opens_in_its_own_kernel_and_draws(
     start_lab: Callable[..., Running], tab: Tab
 ) -> None:
-    tab.open(start_lab("zh"), "03-train-zh.ipynb", ZH)
+    tab.run_menu = "运行"
+    tab.open(start_lab("zh", language="zh"), "03-train-zh.ipynb", ZH)
     tab.run_all(RESULT)
     assert not any("✗" in row for row in result(tab))
     plot = tab.page.locator(PLOT).last
