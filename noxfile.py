@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -81,8 +82,16 @@ def tests(session: nox.Session) -> None:
     # Where the CUDA environment was built, its copies are damaged with real pip and mended by the doctor.
     built = Path(".d2lenv/cuda-wheels").absolute()
     environment = {"D2LENV_REAL_PREFIX": str(built)} if built.is_dir() else {}
+    # Many tests wait for processes of their own: more workers than cores.
+    workers = max(4, os.cpu_count() or 1)
     session.run(
-        "pytest", "--cov", "--cov-report=term-missing:skip-covered", *session.posargs, env=environment
+        "pytest",
+        f"--numprocesses={workers}",
+        "--dist=worksteal",
+        "--cov",
+        "--cov-report=term-missing:skip-covered",
+        *session.posargs,
+        env=environment,
     )
 
 

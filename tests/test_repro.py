@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def different(home: Home) -> repro.Reproduction:
         compare.Difference(f"lib/<b>{number}", "content", "numpy", "1 / 2") for number in range(45)
     )
     comparison = compare.Comparison(Path("/1"), Path("/2"), 99, 10**9, {"prefix": 3}, differences)
-    return repro.Reproduction("tiny", "wheels", "linux-64", True, (1.0, 2.0, 3.0), comparison)
+    return repro.Reproduction("tiny", "wheels", "linux-64", "", True, (1.0, 2.0, 3.0), comparison)
 
 
 def test_differences_are_shown_as_a_table_and_counted(
@@ -168,6 +169,9 @@ def test_the_page_names_every_rule_and_shows_names_as_text(different: repro.Repr
     assert "<script" not in page
     for rule in compare.RULES:
         assert f"<td>{rule.name}</td>" in page
+    assert "first build 1.0 s, second build 2.0 s, comparison 3.0 s" in page
+    alone = repro.page(replace(different, against="prefix"))
+    assert "one build 2.0 s, comparison 3.0 s" in alone
 
 
 def test_the_command_writes_the_reports_and_ends_with_0(home: Home) -> None:

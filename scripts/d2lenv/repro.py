@@ -40,6 +40,7 @@ class Reproduction:
     """Two builds and their comparison.
 
     Attributes:
+        against: the prefix that stood in for the first build; empty when there were two builds.
         cold: the second build had an empty cache: every byte was downloaded again.
         seconds: of the first build, the second build, and the comparison.
     """
@@ -47,6 +48,7 @@ class Reproduction:
     environment: str
     engine: str
     platform: str
+    against: str
     cold: bool
     seconds: tuple[float, ...]
     comparison: Comparison
@@ -56,6 +58,7 @@ class Reproduction:
             "environment": self.environment,
             "engine": self.engine,
             "platform": self.platform,
+            "against": self.against,
             "cold": self.cold,
             "seconds": [round(value, 1) for value in self.seconds],
             **self.comparison.as_json(),
@@ -106,6 +109,7 @@ def repro(
             name,
             engine,
             platforms.current(),
+            str(against or ""),
             not warm,
             (between - started, built - between, ended - built),
             comparison,
@@ -300,11 +304,24 @@ def page(found: Reproduction) -> str:
     return environment.from_string(source.read_text(encoding="utf-8")).render(
         found=found,
         verdict=verdict(found),
+        facts=_facts(found),
         rules=rules,
         meaning=meaning,
         printable=printable,
         language=language(),
         t=tr,
+    )
+
+
+def _facts(found: Reproduction) -> str:
+    first, second, third = (f"{value:.1f}" for value in found.seconds)
+    if found.against:
+        return tr("one build {second} s, comparison {third} s", second=second, third=third)
+    return tr(
+        "first build {first} s, second build {second} s, comparison {third} s",
+        first=first,
+        second=second,
+        third=third,
     )
 
 
