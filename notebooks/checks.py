@@ -66,12 +66,11 @@ def uses(device: str) -> None:
     _notebook.device = str(device)
 
 
-def check(name: str, ok: Any, detail: str = "") -> bool:
+def check(name: str, ok: Any, detail: str = "") -> None:
     """Note that `name` is so (`ok` is true) or is not. The notebook goes on; `result()` fails at the end."""
     status = PASSED if bool(ok) else FAILED
     _notebook.checks[name] = {"name": name, "status": status, "detail": str(detail), "needs": ""}
     _say(status, name, detail)
-    return status == PASSED
 
 
 def not_checked(name: str, reason: str, needs: str = "") -> None:
