@@ -90,3 +90,7 @@ def test_a_text_without_translation_is_shown_in_english(monkeypatch: pytest.Monk
     monkeypatch.setenv("D2LENV_LANG", "zh")
     shown = messages.tr  # under another name, so that the scan above does not ask for a translation
     assert shown("no such text {x}", x=1) == "no such text 1"
+
+
+def test_foreign_text_for_the_terminal_keeps_chinese_and_shows_the_rest() -> None:
+    assert messages.printable("数据 é\x1b[0m\u202e\n\udc80") == "数据 é\\x1b[0m\\u202e\\n\\udc80"

@@ -120,8 +120,3 @@ def test_names_that_differ_in_case_or_form_only_collide() -> None:
     assert tree.collisions(["a/B", "a/b", "c"]) == [("a/B", "a/b")]
     assert tree.collisions(["\u00e9", "e\u0301"]) == [("e\u0301", "\u00e9")]
     assert tree.collisions(["a", "b"]) == []
-
-
-def test_a_name_is_printed_as_one_harmless_line() -> None:
-    assert tree.printable("a\x1b[31m\nb\udcff") == "a\\x1b[31m\\nb\\udcff"
-    assert tree.printable("环境/a b.py") == "环境/a b.py"

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from d2lenv import claims
 from d2lenv import prefix as prefixes
 from d2lenv.errors import D2lEnvError
-from d2lenv.messages import tr
-from d2lenv.tree import Entry, Tree, digests, printable, scan
+from d2lenv.messages import printable, tr
+from d2lenv.tree import Entry, Tree, digests, scan
 
 Kind = Literal["only-first", "only-second", "type", "mode", "link", "size", "content"]
 

@@ -18,9 +18,8 @@ from d2lenv.console import out, print_table
 from d2lenv.errors import USAGE, D2lEnvError
 from d2lenv.export.manifest import escaped
 from d2lenv.fingerprint import HEADS
-from d2lenv.messages import tr
+from d2lenv.messages import printable, tr
 from d2lenv.prefix import Unreadable, read_text
-from d2lenv.tree import printable
 from d2lenv.workspace import LOCK, MANIFEST, Workspace
 
 _GIT_TIMEOUT_S = 60.0

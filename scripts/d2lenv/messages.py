@@ -51,3 +51,12 @@ def both(english: str, /, **values: object) -> dict[Language, str]:
     """``english`` in every language at once, for a page whose reader chooses."""
     texts: dict[Language, str] = {"en": english, "zh": chinese().get(english, english)}
     return {name: text.format(**values) if values else text for name, text in texts.items()}
+
+
+def printable(text: str) -> str:
+    """``text`` without anything that a terminal would act on, and encodable as UTF-8.
+
+    File names and metadata come from elsewhere: escape sequences, line ends, and marks that reverse the
+    direction of writing are shown as ``\\x1b``; undecodable bytes as ``\\udc80``.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -23,8 +23,7 @@ from d2lenv.compare import RULES, Comparison, compare, meaning
 from d2lenv.console import out, print_table
 from d2lenv.errors import D2lEnvError
 from d2lenv.files import held, write_atomic
-from d2lenv.messages import language, tr
-from d2lenv.tree import printable
+from d2lenv.messages import language, printable, tr
 from d2lenv.workspace import LOCK, MANIFEST, Workspace
 
 _TIMEOUT_S = 6 * 3600.0

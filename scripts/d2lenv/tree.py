@@ -199,11 +199,3 @@ def collisions(paths: Iterable[str]) -> list[tuple[str, str]]:
         if first != path:
             found.append((first, path))
     return found
-
-
-def printable(path: str) -> str:
-    """``path`` as one harmless line: control characters and bytes that are not text are escaped."""
-    text = path.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )

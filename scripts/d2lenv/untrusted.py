@@ -19,8 +19,8 @@ import platformdirs
 
 from d2lenv.claims import Claims
 from d2lenv.errors import D2lEnvError
-from d2lenv.messages import tr
-from d2lenv.tree import Entry, Tree, collisions, inside, leaves, printable, scan
+from d2lenv.messages import printable, tr
+from d2lenv.tree import Entry, Tree, collisions, inside, leaves, scan
 
 _STEPS = 10
 

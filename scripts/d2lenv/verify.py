@@ -26,9 +26,9 @@ from d2lenv.console import err, out, print_table
 from d2lenv.doctor.gather import target
 from d2lenv.errors import USAGE, D2lEnvError
 from d2lenv.manifest import Manifest
-from d2lenv.messages import tr
+from d2lenv.messages import printable, tr
 from d2lenv.prefix import Prefix
-from d2lenv.tree import Entry, Tree, digests, leaves, printable, scan
+from d2lenv.tree import Entry, Tree, digests, leaves, scan
 from d2lenv.workspace import Workspace
 
 _SHOWN = 40

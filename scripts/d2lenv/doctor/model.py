@@ -228,15 +228,6 @@ def parsed(version: str) -> Version | None:
         return None
 
 
-def plain(text: str) -> str:
-    """``text`` without anything that a terminal would act on, and encodable as UTF-8.
-
-    File names and metadata come from elsewhere: escape sequences, line ends, and marks that reverse the
-    direction of writing are shown as ``\\x1b``; undecodable bytes as ``\\udc80``.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def from_distribution(distribution: Distribution) -> Found:
     return Found(
         f"{distribution.name} ({distribution.source})", distribution.version, str(distribution.folder)

@@ -10,8 +10,8 @@ from typing import Any
 
 from d2lenv.doctor import layout, names, system
 from d2lenv.doctor.deep import Probe
-from d2lenv.doctor.model import Command, Context, Finding, Found, Severity, plain
-from d2lenv.messages import tr
+from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
+from d2lenv.messages import printable, tr
 
 FIX_TIMEOUT_S = 1800.0
 
@@ -40,7 +40,7 @@ def heading(context: Context) -> str:
     parts = [kind, f"Python {prefix.python_version or '?'}", prefix.platform or "?"]
     if context.active:
         parts.append(tr("active"))
-    return plain(f"{prefix.path} ({', '.join(parts)})")
+    return printable(f"{prefix.path} ({', '.join(parts)})")
 
 
 def report(context: Context, findings: Sequence[Finding], probes: Sequence[Probe]) -> None:
@@ -78,7 +78,7 @@ def _names(context: Context) -> None:
     conda = any(row.conda for row in rows)
     headers = [tr("import"), *([tr("name in conda")] if conda else []), tr("name in pip"), ""]
     cells = [
-        [row.imported, *([plain(row.conda) or "-"] if conda else []), plain(row.pip) or "-", row.what]
+        [row.imported, *([printable(row.conda) or "-"] if conda else []), printable(row.pip) or "-", row.what]
         for row in rows
     ]
     _say(*layout.table(headers, cells), "")
@@ -88,7 +88,7 @@ def _findings(findings: Sequence[Finding], prefix: str) -> None:
     """Print them; files in ``prefix``, which the first line names, are shown relative to it."""
     for finding in findings:
         severity = layout.coloured(_severity(finding.severity), finding.severity)
-        title = plain(finding.title)
+        title = printable(finding.title)
         _say(f"{severity}  {finding.code}  {layout.coloured(title, 'bold')}")
         _part(tr("found"), (_found(item, prefix) for item in finding.found[:_MOST_FOUND]))
         if len(finding.found) > _MOST_FOUND:
@@ -103,14 +103,14 @@ def _findings(findings: Sequence[Finding], prefix: str) -> None:
 
 
 def plain_lines(text: str) -> str:
-    """As :func:`plain`, keeping line ends: advice may be a snippet of a file."""
-    return ("\n" + " " * _INDENT).join(plain(line) for line in text.split("\n"))
+    """As :func:`printable`, keeping line ends: advice may be a snippet of a file."""
+    return ("\n" + " " * _INDENT).join(printable(line) for line in text.split("\n"))
 
 
 def _found(item: Found, prefix: str) -> str:
-    words = " ".join(part for part in (plain(item.what), plain(item.version)) if part)
+    words = " ".join(part for part in (printable(item.what), printable(item.version)) if part)
     file = item.file.removeprefix(prefix) if prefix else item.file
-    return f"{words}\n{plain(file)}" if file else words
+    return f"{words}\n{printable(file)}" if file else words
 
 
 def _label(label: str) -> str:
@@ -126,7 +126,7 @@ def _probes(probes: Sequence[Probe]) -> None:
     if not probes:
         return
     states = {"ok": tr("ok"), "failed": tr("failed"), "not-checked": tr("not checked")}
-    rows = [[probe.name, states[probe.state], plain(probe.detail)] for probe in probes]
+    rows = [[probe.name, states[probe.state], printable(probe.detail)] for probe in probes]
     _say(*layout.table([tr("started"), tr("result"), ""], rows), "")
 
 
@@ -187,7 +187,7 @@ def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return "\n".join(plain(line) for line in value.split("\n"))
+        return "\n".join(printable(line) for line in value.split("\n"))
     if isinstance(value, dict):
         return {key: _clean(item) for key, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -215,8 +215,8 @@ def print_commands(findings: Sequence[Finding]) -> None:
     last = None
     for finding, command in commands(findings):
         if finding is not last:
-            _say(f"# {finding.code} {plain(finding.title)}")
-        _say(plain(str(command)) if command.argv else f"# {plain(str(command))}")
+            _say(f"# {finding.code} {printable(finding.title)}")
+        _say(printable(str(command)) if command.argv else f"# {printable(str(command))}")
         last = finding
 
 
@@ -225,9 +225,9 @@ def run_commands(findings: Sequence[Finding]) -> bool:
     good = True
     for finding, command in commands(findings):
         if not finding.safe:
-            _note(tr("left to you: {command}", command=plain(str(command))))
+            _note(tr("left to you: {command}", command=printable(str(command))))
             continue
-        _note("$ " + plain(str(command)))
+        _note("$ " + printable(str(command)))
         good = _run(command) and good
     return good
 
