@@ -105,6 +105,15 @@ def smoke(session: nox.Session, environment: str) -> None:
 
 @nox.session
 @each_environment
+def lab(session: nox.Session, environment: str) -> None:
+    """Open JupyterLab on the notebooks; builds the environment if needed."""
+    install(session)
+    # Ctrl-C is for the lab, which ends its kernels first: nox kills what has not ended by then.
+    session.run("python", "-m", "d2lenv", "lab", environment, *session.posargs, interrupt_timeout=60)
+
+
+@nox.session
+@each_environment
 def repro(session: nox.Session, environment: str) -> None:
     """Build an environment twice, the second time with a cold cache, and compare every file."""
     install(session)
