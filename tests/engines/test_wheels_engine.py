@@ -261,6 +261,17 @@ def test_a_platform_without_wheels_is_named(
     assert caught.value.why == f"the package index has no tiny for {other}"
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_environment_that_is_another_ones_second_name_is_sent_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, language: str
+) -> None:
+    monkeypatch.setenv("D2LENV_LANG", language)
+    space = workspace.load(Path(__file__).parents[2])
+    with pytest.raises(D2lEnvError) as caught:
+        build.build(space, "default", engine="wheels", prefix=tmp_path / "prefix", say=print)
+    assert "`cpu`" in caught.value.why
+
+
 def test_without_uv_the_engine_says_so(tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> str:
         raise D2lEnvError("uv is not installed")

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from d2lenv import claims, interpreters, prefix, wheels
+from d2lenv import claims, interpreters, prefix, variants, wheels
 from d2lenv.engines.job import Job
 from d2lenv.errors import D2lEnvError
 from d2lenv.messages import tr
@@ -23,14 +23,33 @@ _LAST_LINES = 20
 def why_not(job: Job) -> str:
     """Why the package index cannot serve the job, or nothing."""
     if job.platform not in job.variant.wheels:
-        return tr(
-            "the package index has no {name} for {platform}", name=job.variant.name, platform=job.platform
-        )
+        name, platform, twin = job.variant.name, job.platform, _twin(job)
+        if twin:
+            return tr(
+                "the wheels of {name} for {platform} are those of `{twin}`: name that one",
+                name=name,
+                platform=platform,
+                twin=twin,
+            )
+        return tr("the package index has no {name} for {platform}", name=name, platform=platform)
     try:
         wheels.uv()
     except D2lEnvError as error:
         return error.what
     return ""
+
+
+def _twin(job: Job) -> str:
+    """The environment with the same packages that the package index serves; empty for none."""
+    packages = {
+        name: environment.specs.get(job.platform) for name, environment in job.workspace.environments.items()
+    }
+    wanted = packages.get(job.variant.name)
+    served = variants.load(job.workspace)
+    same = (
+        name for name, specs in packages.items() if specs == wanted and job.platform in served[name].wheels
+    )
+    return next(same, "") if wanted else ""
 
 
 def build(job: Job) -> None:
