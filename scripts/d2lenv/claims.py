@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from d2lenv.messages import tr
 from d2lenv.prefix import CondaPackage, Distribution, Prefix, Unreadable, read_text
@@ -24,10 +24,11 @@ from d2lenv.tree import inside
 _LIMIT = 256 << 20
 # A relative path without `.`, `..`, an empty part or anything that a file name of a package seldom has.
 _PLAIN = re.compile(r"(?!\.{1,2}/)[\w.+@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+@-]+)*", re.ASCII)
+# A line of RECORD with a digest: its own line and those of what was compiled at installation have none.
+_HASHED = re.compile(r"^([^,\r\n]+),([^,\r\n][^\r\n]*)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one package says of one file.
 
     Attributes:
@@ -73,21 +74,26 @@ class Claims:
 def conflicts(prefix: Prefix) -> dict[str, dict[str, str]]:
     """Path → wheel → sha256 (hex), for the paths to which several wheels bring different files.
 
-    Only lines are compared, no digest is decoded before two differ: a build asks this each time.
+    Lines are compared as they stand, and no digest is decoded before two differ: a build asks this each time.
     """
-    seen: dict[str, dict[str, str]] = {}
+    lines: dict[str, dict[str, dict[str, str]]] = {}
     for distribution in prefix.distributions:
+        text = read_text(distribution.folder / "RECORD", _LIMIT, [])
         site = distribution.folder.relative_to(prefix.path).parent.as_posix()
-        for line in read_text(distribution.folder / "RECORD", _LIMIT, []).splitlines():
-            path, _, rest = line.partition(",")
-            if not rest.startswith(","):  # its own RECORD and what it compiled have no digest
-                place = f"{site}/{path}" if "../" not in path else posixpath.normpath(f"{site}/{path}")
-                seen.setdefault(place, {})[distribution.key] = rest
-    return {
-        path: {owner: _record_digest(rest.partition(",")[0]) for owner, rest in owners.items()}
-        for path, owners in seen.items()
-        if len(set(owners.values())) > 1
-    }
+        lines.setdefault(site, {})[distribution.key] = dict(_HASHED.findall(text))
+    found: dict[str, dict[str, str]] = {}
+    for site, owners in lines.items():
+        seen: set[str] = set()
+        twice: set[str] = set()
+        for own in owners.values():
+            twice |= seen & own.keys()
+            seen |= own.keys()
+        for path in twice:
+            stated = {owner: own[path] for owner, own in owners.items() if path in own}
+            if len(set(stated.values())) > 1:
+                digests = _record_digests([line.partition(",")[0] for line in stated.values()])
+                found[posixpath.normpath(f"{site}/{path}")] = dict(zip(stated, digests, strict=True))
+    return found
 
 
 def read(prefix: Prefix) -> Claims:
@@ -143,20 +149,28 @@ def _wheel(root: Path, distribution: Distribution, claims: Claims) -> None:
     if trouble:
         claims.problems.append((source, distribution.key, trouble[0].why))
         return
+    paths: list[str] = []
+    digests: list[str] = []
+    sizes: list[str] = []
     for number, row in enumerate(_rows(text), start=1):
         if len(row) == 3 and _PLAIN.fullmatch(row[0]):  # nearly all of them, in a tenth of the time
             path = f"{site}/{row[0]}"
-        elif row and row[0]:
-            path = posixpath.normpath(posixpath.join(site, row[0]))
         else:
-            path = ""
-        if len(row) != 3 or not inside(path) or posixpath.isabs(row[0]):
-            why = tr("line {number} names a file outside or is damaged: {line}", number=number, line=row)
-            claims.problems.append((source, distribution.key, why))
-            continue
-        claims.of.setdefault(path, []).append(
-            Claim(distribution.key, _record_digest(row[1]), int(row[2]) if row[2].isdecimal() else None)
-        )
+            path = posixpath.normpath(posixpath.join(site, row[0])) if row and row[0] else ""
+            if len(row) != 3 or not inside(path) or posixpath.isabs(row[0]):
+                why = tr("line {number} names a file outside or is damaged: {line}", number=number, line=row)
+                claims.problems.append((source, distribution.key, why))
+                continue
+        paths.append(path)
+        digests.append(row[1])
+        sizes.append(row[2])
+    of, owner = claims.of, distribution.key
+    for path, digest, size in zip(paths, _record_digests(digests), sizes, strict=True):
+        claim = Claim(owner, digest, int(size) if size.isdecimal() else None)
+        if path in of:
+            of[path].append(claim)
+        else:
+            of[path] = [claim]
 
 
 def _rows(text: str) -> Iterator[list[str]]:
@@ -166,18 +180,18 @@ def _rows(text: str) -> Iterator[list[str]]:
         yield [str(error)]
 
 
-def _record_digest(text: str) -> str:
-    """``sha256=<urlsafe base64>`` as hex; empty for another or no digest."""
-    if not text.startswith("sha256="):
-        return ""
-    value = text[7:]
-    try:
-        raw = binascii.a2b_base64(value.translate(_URLSAFE) + "=" * (-len(value) % 4))
-    except (binascii.Error, ValueError):
-        return ""
-    return raw.hex() if len(raw) == 32 else ""
+def _record_digests(texts: list[str]) -> list[str]:
+    """``sha256=<urlsafe base64>`` as hex, each; empty for another or no digest."""
+    usual = [text for text in texts if _DIGEST.fullmatch(text)]
+    # 43 letters hold 32 bytes and two bits; a letter more makes 33 bytes, so all are decoded in one go.
+    packed = "A".join(text[7:50] for text in usual) + "A"
+    decoded = binascii.a2b_base64(packed.translate(_URLSAFE)).hex() if usual else ""
+    found = iter(range(0, len(decoded), 66))
+    hexes = {text: decoded[start : start + 64] for text, start in zip(usual, found, strict=True)}
+    return [hexes.get(text, "") for text in texts]
 
 
+_DIGEST = re.compile(r"sha256=[\w+/-]{43}=?", re.ASCII)
 _URLSAFE = str.maketrans("-_", "+/")
 
 

@@ -62,15 +62,8 @@ def record(folder: Path) -> None:
         path, why = next(iter((failed | dict(tree.unreadable)).items()))
         raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)
     rows = [
-        [
-            path,
-            _LETTERS[entry.kind],
-            entry.mode,
-            entry.size,
-            entry.mtime_ns,
-            entry.target or found.get(path, ""),
-        ]
-        for path, entry in sorted(tree.entries.items())
+        (path, _LETTERS[kind], mode, size, mtime_ns, target or found.get(path, ""))
+        for path, kind, mode, size, mtime_ns, target in sorted(tree.entries.values())
     ]
     write_atomic(path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}) + "\n")
 

@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["file", "link", "folder", "special"]
 
@@ -28,10 +29,10 @@ _MOST_THREADS = 8
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))
 # A Windows junction: a folder that is a link (stat.IO_REPARSE_TAG_MOUNT_POINT exists on Windows only).
 _JUNCTION = 0xA0000003
+_NAME = attrgetter("name")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing below the folder.
 
     Attributes:
@@ -74,14 +75,20 @@ def scan(root: Path) -> Tree:
         above, folder = folders.pop()
         try:
             with os.scandir(folder) as found:
-                items = sorted(found, key=lambda item: item.name)
+                items = sorted(found, key=_NAME)
         except OSError as error:
             unreadable[above or "."] = error.strerror or str(error)
             continue
+        prefix = f"{above}/" if above else ""
         for item in items:
-            path = f"{above}/{item.name}" if above else item.name
+            path = prefix + item.name
             try:
-                entry = _entry(path, item)
+                status = item.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):  # nearly all of them
+                    mode = stat.S_IMODE(status.st_mode)
+                    entries[path] = Entry(path, "file", mode, status.st_size, status.st_mtime_ns)
+                    continue
+                entry = _entry(path, item, status)
             except OSError as error:
                 unreadable[path] = error.strerror or str(error)
                 continue
@@ -91,16 +98,12 @@ def scan(root: Path) -> Tree:
     return Tree(root, entries, unreadable)
 
 
-def _entry(path: str, item: os.DirEntry[str]) -> Entry:
-    status = item.stat(follow_symlinks=False)
+def _entry(path: str, item: os.DirEntry[str], status: os.stat_result) -> Entry:
+    """What is no regular file."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode) or getattr(status, "st_reparse_tag", 0) == _JUNCTION:
         return Entry(path, "link", mode, target=_slashes(os.readlink(item.path)))  # noqa: PTH115 - a Path would drop a closing slash
-    if stat.S_ISDIR(status.st_mode):
-        return Entry(path, "folder", mode)
-    if stat.S_ISREG(status.st_mode):
-        return Entry(path, "file", mode, status.st_size, status.st_mtime_ns)
-    return Entry(path, "special", mode)
+    return Entry(path, "folder" if stat.S_ISDIR(status.st_mode) else "special", mode)
 
 
 def _slashes(target: str) -> str:
