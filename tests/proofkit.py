@@ -52,9 +52,15 @@ class Home:
     def workspace(self) -> Workspace:
         return workspace.load(self.root)
 
-    def build(self, engine: str, prefix: Path, *, fresh: bool = False) -> Path:
+    def build(self, engine: str, prefix: Path, *, fresh: bool = False, full_manifest: bool = True) -> Path:
         built = build.build(
-            self.workspace, "tiny", engine=engine, prefix=prefix, fresh=fresh, say=lambda _line: None
+            self.workspace,
+            "tiny",
+            engine=engine,
+            prefix=prefix,
+            fresh=fresh,
+            full_manifest=full_manifest,
+            say=lambda _line: None,
         )
         return built.prefix
 

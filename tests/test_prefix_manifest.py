@@ -44,6 +44,23 @@ def test_it_has_every_entry_and_the_digests_that_no_package_states(home: Home, t
     )
 
 
+def test_the_short_one_has_what_no_package_vouches_for(home: Home, tmp_path: Path) -> None:
+    prefix = home.build("wheels", tmp_path / "prefix", full_manifest=False)
+    short = manifest.read(prefix)
+    assert short is not None
+    assert not short.full
+    whole = home.build("wheels", tmp_path / "whole")
+    full = manifest.read(whole)
+    assert full is not None
+    assert full.full
+    assert set(short.sha256) == set(full.sha256)
+    assert {path for path, entry in short.entries.items() if entry.kind == "link"} == {
+        path for path, entry in full.entries.items() if entry.kind == "link"
+    }
+    assert short.end_ns <= time.time_ns()
+    assert short.end_ns == (prefix / build.MARKER).stat().st_mtime_ns
+
+
 def test_a_prefix_without_one_has_none(tmp_path: Path) -> None:
     assert manifest.read(tmp_path / "prefix") is None
 
@@ -57,8 +74,8 @@ def beside(prefix: Path, name: str, text: str) -> tuple[Path, Path]:
     return folder, path
 
 
-EMPTY = '{"format": 1, "entries": []}'
-ONE = '{"format": 1, "entries": [["a", "d", 493, 0, 0, ""]]}'
+EMPTY = '{"format": 2, "full": true, "entries": []}'
+ONE = '{"format": 2, "full": true, "entries": [["a", "d", 493, 0, 0, ""]]}'
 
 
 def test_a_kill_between_the_last_two_renames_does_not_leave_the_old_manifest(tmp_path: Path) -> None:

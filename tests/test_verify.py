@@ -35,12 +35,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture(scope="module")
 def built(home: Home) -> dict[str, Path]:
     """Engine → a prefix that every test only reads."""
-    return {engine: home.build(engine, home.caches / f"{engine}-built") for engine in ("wheels", "rattler")}
+    found = {engine: home.build(engine, home.caches / f"{engine}-built") for engine in ("wheels", "rattler")}
+    return {**found, "short": home.build("wheels", home.caches / "short-built", full_manifest=False)}
 
 
-@pytest.fixture
-def venv(built: dict[str, Path], tmp_path: Path) -> Path:
-    return proofkit.copied(built["wheels"], tmp_path)
+@pytest.fixture(params=["wheels", "short"])
+def venv(built: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the environment made of wheels, with the full manifest or with the short one."""
+    return proofkit.copied(built[request.param], tmp_path)
 
 
 @pytest.fixture
@@ -62,11 +64,14 @@ def only(home: Home, prefix: Path) -> Finding:
 # --- clean ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["wheels", "rattler"])
+@pytest.mark.parametrize("engine", ["wheels", "rattler", "short"])
 def test_a_prefix_as_it_was_built_is_clean(home: Home, built: dict[str, Path], engine: str) -> None:
     result = home.verify(built[engine])
     assert result.findings == ()
-    assert result.question.engine == ("wheels" if engine == "wheels" else "conda")
+    assert result.question.engine == ("conda" if engine == "rattler" else "wheels")
+    assert any("manifest of this build has no modes" in text for text in result.not_checked) == (
+        engine == "short"
+    )
     assert result.files > 5
     assert not any("no recorded digest" in text for text in result.not_checked)
     assert home.verify(built[engine], quick=True).findings == ()
@@ -212,7 +217,9 @@ def test_a_folder_that_became_a_link_is_found_and_not_walked(home: Home, venv: P
     shutil.move(venv / SITE / "fast", tmp_path / "fast")
     (venv / SITE / "fast").symlink_to(tmp_path / "fast")
     result = found(home, venv)
-    assert ("link-changed", f"{SITE}/fast", "") in result
+    # The short manifest has no folders.
+    kind = "file-extra" if venv.name == "short-built" else "link-changed"
+    assert (kind, f"{SITE}/fast", "") in result
     assert ("file-missing", f"{SITE}/fast/_c.so", "fast") in result
 
 
@@ -415,10 +422,11 @@ def test_a_mode_that_gives_rights_is_found_and_the_umask_is_not(home: Home, venv
     (venv / SITE / "greet.py").chmod(0o600)
     (venv / "bin" / "greet").chmod(0o4755)
     (venv / SITE / "fast" / "_c.so").chmod(0o666)
-    assert {(kind, path) for kind, path, _ in found(home, venv)} == {
-        ("mode-changed", "bin/greet"),
-        ("mode-changed", f"{SITE}/fast/_c.so"),
-    }
+    (venv / "pyvenv.cfg").chmod(0o666)
+    own = {("mode-changed", "pyvenv.cfg")}
+    full = own | {("mode-changed", "bin/greet"), ("mode-changed", f"{SITE}/fast/_c.so")}
+    expected = own if venv.name == "short-built" else full
+    assert {(kind, path) for kind, path, _ in found(home, venv)} == expected
 
 
 def test_a_missing_file_is_found(home: Home, venv: Path) -> None:
@@ -433,7 +441,10 @@ def test_quick_sees_sizes_and_times_and_says_that_it_read_nothing(home: Home, ve
     assert result.findings == ()
     assert "no content was read" in result.not_checked[0]
     (venv / SITE / "greet.py").write_text("longer " * 100, encoding="utf-8")
-    os.utime(venv / SITE / "fast" / "_c.so", ns=(1, 1))
+    if venv.name == "short-built":  # it knows no file's own time, but when the build ended
+        os.utime(venv / SITE / "fast" / "_c.so")
+    else:
+        os.utime(venv / SITE / "fast" / "_c.so", ns=(1, 1))
     assert {(kind, path) for kind, path, _ in found(home, venv, quick=True)} == {
         ("file-changed", f"{SITE}/greet.py"),
         ("file-changed", f"{SITE}/fast/_c.so"),
@@ -462,7 +473,7 @@ def test_a_damaged_manifest_is_an_error_and_not_a_clean_prefix(home: Home, venv:
         "",
         "{}",
         '{"format": 99, "entries": []}',
-        '{"format": 1, "entries": [["a", "q", 1, 1, 1, ""]]}',
+        '{"format": 2, "full": true, "entries": [["a", "q", 1, 1, 1, ""]]}',
     ):
         manifest.path_of(venv).write_text(text, encoding="utf-8")
         with pytest.raises(D2lEnvError, match=r"manifest\.json cannot be read"):

@@ -83,7 +83,7 @@ def build(
     fresh: bool = False,
     link_scripts: bool = False,
     check_space: bool = True,
-    record_manifest: bool = True,
+    full_manifest: bool = True,
     say: Callable[[str], None],
 ) -> Built:
     """Build environment ``name`` for this machine, or find it built.
@@ -94,7 +94,8 @@ def build(
         python: interpreter for the wheels engine.
         fresh: build although a prefix with the right digest is there.
         link_scripts: let conda packages run their post-link scripts.
-        record_manifest: write the manifest that `verify` compares with (about half a second for cuda).
+        full_manifest: record every entry for `verify` (about half a second for cuda), not only what no wheel
+            vouches for; the engines for conda packages always do.
         check_space: refuse when the disk has less room than the build needs.
         say: receives lines of progress.
 
@@ -141,7 +142,7 @@ def build(
         if check_space and not job.prefix.exists():
             _check_space(job, chosen)
         pixi_engine.build(job)
-        _finish(job, built, record_manifest)
+        _finish(job, built, full_manifest)
         return replace(built, python=python_of(job.prefix))
     _refuse_foreign(job)
     with held(job.prefix.with_name(f".{job.prefix.name}.lock"), f"d2lenv build {name}", say):
@@ -153,8 +154,8 @@ def build(
             if check_space:
                 _check_space(job, chosen)
             ENGINES[chosen].build(job)
-            _finish(job, built, record_manifest)
-            _swap(job, record_manifest)
+            _finish(job, built, full_manifest)
+            _swap(job)
         except OSError as error:
             raise D2lEnvError(
                 tr("{path} cannot be written", path=error.filename or job.prefix),
@@ -346,7 +347,7 @@ def _check_space(job: Job, engine: str) -> None:
         )
 
 
-def _finish(job: Job, built: Built, record_manifest: bool) -> None:
+def _finish(job: Job, built: Built, full_manifest: bool) -> None:
     """The kernelspec, the proof that Python runs and that d2l is the released one, the marker, and last the
     manifest, which vouches for all of it."""
     python = python_of(job.building)
@@ -369,8 +370,8 @@ def _finish(job: Job, built: Built, record_manifest: bool) -> None:
     }
     _write_if_new(job.building / MARKER, json.dumps(marker, indent=2, ensure_ascii=False) + "\n")
     # pixi's prefix is finished again by every build: what happened to it since must not become its record.
-    if record_manifest and not (built.reused and manifest.path_of(job.building).exists()):
-        manifest.record(job.building)
+    if not (built.reused and manifest.path_of(job.building).exists()):
+        manifest.record(job.building, full=full_manifest or built.engine != "wheels")
 
 
 def _write_kernelspec(job: Job, python: Path) -> None:
@@ -442,17 +443,14 @@ def _recover(job: Job) -> None:
     remove(old)
 
 
-def _swap(job: Job, has_manifest: bool) -> None:
+def _swap(job: Job) -> None:
     if job.prefix.exists():
         with suppress(OSError):
             job.prefix.rmdir()  # an empty folder that the reader made
     if job.prefix.exists():
         job.prefix.rename(_retired(job))
     job.building.rename(job.prefix)
-    if has_manifest:
-        manifest.settle(job.prefix)
-    else:
-        manifest.path_of(job.prefix).unlink(missing_ok=True)  # the old prefix's
+    manifest.settle(job.prefix)
 
 
 def remove(folder: Path) -> None:

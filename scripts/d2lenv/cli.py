@@ -165,7 +165,7 @@ _python = click.option(
 @_python
 @click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
 @click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
-@click.option("--manifest", is_flag=True, help=tr("Also record what `verify` compares with."))
+@click.option("--manifest", is_flag=True, help=tr("Record every file's mode and time for `verify`, too."))
 @click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
 @click.option("--json", "as_json", is_flag=True, help=tr("One JSON document on standard output."))
 @click.pass_context
@@ -193,7 +193,7 @@ def build(
         fresh=fresh,
         link_scripts=link_scripts,
         check_space=not no_space_check,
-        record_manifest=manifest,
+        full_manifest=manifest,
         say=note,
     )
     if as_json:
@@ -809,8 +809,8 @@ books_get.help = tr(
 
 def main() -> None:
     """Console entry point: shows what a user can mend without a traceback."""
-    # A command makes some hundred thousand small objects and keeps them until it ends: with Python's own 700 the
-    # collector goes through all of them again and again and finds nothing (a fifth of a manifest's time).
+    # A command makes some hundred thousand small objects and keeps them until it ends: with Python's own 700
+    # the collector goes through all of them again and again and finds nothing (a fifth of a manifest's time).
     gc.set_threshold(100_000, 50)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

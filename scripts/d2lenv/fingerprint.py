@@ -21,9 +21,10 @@ from d2lenv import claims, lockfile, wheels
 from d2lenv import prefix as prefixes
 from d2lenv.claims import Claims
 from d2lenv.errors import D2lEnvError
+from d2lenv.manifest import VENV
 from d2lenv.messages import tr
 from d2lenv.tree import Entry, digests, scan
-from d2lenv.verify import VENV, Surroundings, question, tolerance
+from d2lenv.verify import Surroundings, question, tolerance
 from d2lenv.workspace import Workspace
 
 Kind = Literal["lock", "wheels", "installed"]

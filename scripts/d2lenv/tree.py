@@ -66,8 +66,12 @@ class Tree:
     unreadable: Mapping[str, str]
 
 
-def scan(root: Path) -> Tree:
-    """Every entry below ``root``; never raises for what lies there."""
+def scan(root: Path, enter: Callable[[str], bool] = lambda _path: True) -> Tree:
+    """Every entry below ``root``; never raises for what lies there.
+
+    Args:
+        enter: whether to look into the folder of that path.
+    """
     entries: dict[str, Entry] = {}
     unreadable: dict[str, str] = {}
     folders = [("", str(root))]
@@ -93,7 +97,7 @@ def scan(root: Path) -> Tree:
                 unreadable[path] = error.strerror or str(error)
                 continue
             entries[path] = entry
-            if entry.kind == "folder":
+            if entry.kind == "folder" and enter(path):
                 folders.append((path, item.path))
     return Tree(root, entries, unreadable)
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from d2lenv.claims import Claims
 from d2lenv.console import err, out, print_table
 from d2lenv.doctor.gather import target
 from d2lenv.errors import USAGE, D2lEnvError
-from d2lenv.manifest import Manifest
+from d2lenv.manifest import VENV, Manifest
 from d2lenv.messages import printable, tr
 from d2lenv.prefix import Prefix
 from d2lenv.tree import Entry, Tree, digests, leaves, scan
@@ -263,13 +264,6 @@ def tolerance(around: Surroundings, entry: Entry) -> Tolerance | None:
     )
 
 
-# What uv makes that no wheel owns; without a manifest nothing else can vouch for it.
-VENV = re.compile(
-    r"pyvenv\.cfg|\.gitignore|lib64|d2lenv\.json|share/jupyter/kernels/d2l-[^/]+/kernel\.json"
-    r"|(bin|Scripts)/(python[\d.w]*(\.exe)?|(de)?activate[\w.]*|activate_this\.py|pydoc\.bat)"
-    r"|(lib/python[\d.]+|Lib)/site-packages/_virtualenv\.(py|pth)",
-    re.IGNORECASE,
-)
 _STARTUP = re.compile(
     r"(.*/)?((site|user)customize\.(py|so|pyd)|[^/]+\.pth|__editable__[^/]*)|(.*/)?python[\d.]*\._pth",
     re.IGNORECASE,
@@ -290,10 +284,13 @@ class _Look:
     findings: list[Finding] = field(default_factory=list)
     tolerated: Counter[str] = field(default_factory=Counter)
 
-    @property
+    @cached_property
     def known(self) -> Container[str]:
-        """What was there when the prefix was built, or what the packages say was."""
-        return self.recorded.entries if self.recorded is not None else self.claimed.of
+        """What was there when the prefix was built: by the manifest, else by it and the packages."""
+        recorded = self.recorded.entries if self.recorded is not None else {}
+        if self.recorded is not None and self.recorded.full:
+            return recorded
+        return {*self.claimed.of, *self.claimed.sources, *recorded}
 
     def add(self, kind: Kind, path: str = "", detail: str = "", package: str = "") -> None:
         self.findings.append(Finding(kind, path, package or self.owner(path), detail))
@@ -525,6 +522,8 @@ def _compare(look: _Look, progress: Callable[[int, int], None]) -> list[Entry]:
 def _compare_quickly(look: _Look) -> list[Entry]:
     """Everything against its size and, with a manifest, its time; returns the files that were compared."""
     compared = []
+    written_to = tr("written to after the build; `verify` without --quick reads it")
+    end_ns = look.recorded.end_ns if look.recorded is not None else 0
     for entry in look.tree.entries.values():
         if _tolerate(look, entry):
             continue
@@ -538,14 +537,14 @@ def _compare_quickly(look: _Look) -> list[Entry]:
             if before.size != entry.size:
                 look.add(kind, entry.path, _instead(tr("bytes"), str(before.size), str(entry.size)))
             elif before.mtime_ns != entry.mtime_ns:
-                look.add(
-                    kind, entry.path, tr("written to after the build; `verify` without --quick reads it")
-                )
+                look.add(kind, entry.path, written_to)
         else:
             sizes = {claim.size for claim in look.claimed.of.get(entry.path, ()) if claim.size is not None}
             if sizes and entry.size not in sizes:
                 wanted = ", ".join(map(str, sorted(sizes)))
                 look.add(kind, entry.path, _instead(tr("bytes"), wanted, str(entry.size)))
+            elif look.recorded is not None and entry.mtime_ns > end_ns and entry.path in look.known:
+                look.add(kind, entry.path, written_to)
     _missing(look)
     return compared
 
@@ -558,18 +557,12 @@ def _expected(look: _Look, path: str) -> set[str]:
 
 
 def _tolerate(look: _Look, entry: Entry) -> bool:
-    if _was_there(look, entry):
+    if entry.path in look.known:
         return False
     found = tolerance(Surroundings(look.tree.root, look.known), entry)
     if found is not None and entry.kind != "folder":
         look.tolerated[found.name] += 1
     return found is not None
-
-
-def _was_there(look: _Look, entry: Entry) -> bool:
-    if look.recorded is not None:
-        return entry.path in look.recorded.entries
-    return entry.path in look.claimed.of or entry.path in look.claimed.sources
 
 
 def _judge(look: _Look, entry: Entry) -> None:
@@ -581,11 +574,11 @@ def _judge(look: _Look, entry: Entry) -> None:
     before = look.recorded.entries.get(path) if look.recorded is not None else None
     if before is not None:
         _judge_recorded(look, before, entry)
-    elif not _was_there(look, entry) and not (look.recorded is None and VENV.fullmatch(path)):
+    elif path not in look.known and not (look.recorded is None and VENV.fullmatch(path)):
         startup = _STARTUP.fullmatch(path)
         detail = tr("Python runs it at every start") if startup else tr("no package of the lock owns it")
         look.add("startup-extra" if startup else "file-extra", path, detail)
-    elif entry.kind == "link" and look.recorded is None:
+    elif entry.kind == "link":
         _judge_unrecorded_link(look, entry)
 
 
@@ -650,6 +643,8 @@ def _not_checked(look: _Look, asked: Question, quick: bool) -> Iterator[str]:
             "no manifest lies beside this prefix: nothing outside it vouches for RECORD, conda-meta and what "
             "no package owns, and modes and times were not compared"
         )
+    elif not look.recorded.full:
+        yield tr("the manifest of this build has no modes; `d2lenv build --manifest` records them")
     if look.tolerated["bytecode"]:
         yield tr("bytecode was not compared with its source; Python makes deleted bytecode again")
     if asked.engine == "wheels":
@@ -658,7 +653,7 @@ def _not_checked(look: _Look, asked: Question, quick: bool) -> Iterator[str]:
     unvouched = sum(
         1
         for path, entry in look.tree.entries.items()
-        if entry.kind == "file" and _was_there(look, entry) and not _expected(look, path)
+        if entry.kind == "file" and path in look.known and not _expected(look, path)
     )
     if unvouched and not quick:
         yield tr("{count} files have no recorded digest", count=unvouched)
