@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import diskkit
 import proofkit
 import wheelkit
 from d2lenv import build, claims, manifest
@@ -106,18 +108,28 @@ def test_the_manifest_of_a_folder_that_never_got_its_name_is_dropped(tmp_path: P
 
 
 @posix
-def test_after_kill_9_at_twenty_random_moments_the_next_command_works(home: Home, tmp_path: Path) -> None:
-    """A moment is a fraction of how long the build takes here; the seed is printed with a failure."""
+@pytest.mark.parametrize("engine", ["wheels", "rattler"])
+def test_after_kill_9_at_twenty_random_moments_the_next_command_works(
+    home: Home, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment is a fraction of how long the build takes here; the seed is printed with a failure.
+
+    Every second build begins with an empty cache, and the first ten find no prefix in their place.
+    """
     prefix = tmp_path / "prefix"
-    home.build("wheels", prefix)
+    words = ["build", "tiny", "--engine", engine, "--prefix", str(prefix), "--fresh"]
     start = time.monotonic()
-    words = ["build", "tiny", "--engine", "wheels", "--prefix", str(prefix), "--fresh"]
     process = wheelkit.start(home.root, *words)
     assert process.wait(timeout=60) == 0
     whole = time.monotonic() - start
     seed = random.randrange(10**6)
     moments = random.Random(seed)
     for number in range(20):
+        said = f"seed {seed}, kill {number}"
+        for name in ("UV_CACHE_DIR", "RATTLER_CACHE_DIR"):
+            monkeypatch.setenv(name, str(tmp_path / "caches" / f"{name}-{number // 2}"))
+        if number < 10 and prefix.exists():
+            build.remove(prefix)
         process = wheelkit.start(home.root, *words)
         time.sleep(moments.uniform(0.3, 1.0) * whole)
         with suppress(ProcessLookupError):
@@ -125,12 +137,16 @@ def test_after_kill_9_at_twenty_random_moments_the_next_command_works(home: Home
         process.communicate(timeout=60)
         # Whatever was cut off: what has the prefix's name is whole, old or new.
         if prefix.exists():
-            assert home.verify(prefix).findings == (), f"seed {seed}, kill {number}"
-        else:
-            assert prefix.with_name(".prefix.old").exists(), f"seed {seed}, kill {number}"
-    home.build("wheels", prefix)
+            assert home.verify(prefix).findings == (), said
+        elif number > 10:
+            assert prefix.with_name(".prefix.old").exists(), said
+        if number == 10:
+            home.build(engine, prefix)
+            assert home.verify(prefix).findings == (), said
+    home.build(engine, prefix)
     assert home.verify(prefix).findings == ()
     assert {path.name for path in tmp_path.iterdir()} <= {
+        "caches",
         "prefix",
         ".prefix.lock",
         ".prefix.manifest.json",
@@ -160,19 +176,39 @@ def test_a_disk_that_is_full_when_the_manifest_is_written_keeps_the_old_prefix(
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root writes into read-only folders")
 @pytest.mark.parametrize(
     ("engine", "variable"), [("wheels", "UV_CACHE_DIR"), ("rattler", "RATTLER_CACHE_DIR")]
 )
-def test_a_read_only_cache_is_named_and_leaves_nothing(
+def test_a_read_only_cache_is_said_and_keeps_the_old_prefix(
     home: Home, tmp_path: Path, engine: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cache").mkdir(mode=0o555)
+    prefix = home.build(engine, tmp_path / "prefix")
     monkeypatch.setenv(variable, str(tmp_path / "cache"))
-    with pytest.raises(D2lEnvError) as caught:
-        home.build(engine, tmp_path / "prefix")
-    assert "ermission denied" in caught.value.why
-    assert not (tmp_path / "prefix").exists()
+    with diskkit.read_only(tmp_path / "cache"), pytest.raises(D2lEnvError) as caught:
+        home.build(engine, prefix, fresh=True)
+    assert re.search("ermission denied|Read-only file system", caught.value.why)
+    assert variable in caught.value.fix
+    assert home.verify(prefix).findings == ()
+    assert not list(tmp_path.glob(".prefix.building-*"))
+    monkeypatch.setenv(variable, str(tmp_path / "another"))
+    assert home.verify(home.build(engine, prefix, fresh=True)).findings == ()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("engine", "variable"), [("wheels", "UV_CACHE_DIR"), ("rattler", "RATTLER_CACHE_DIR")]
+)
+def test_a_full_disk_under_the_cache_is_said_and_keeps_the_old_prefix(
+    home: Home, tmp_path: Path, engine: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = home.build(engine, tmp_path / "prefix")
+    monkeypatch.setenv(variable, str(tmp_path / "cache"))
+    with diskkit.small_disk(tmp_path / "cache", "4k"), pytest.raises(D2lEnvError) as caught:
+        home.build(engine, prefix, fresh=True)
+    assert "No space left" in caught.value.why
+    assert "free some space" in caught.value.fix
+    assert home.verify(prefix).findings == ()
+    assert not list(tmp_path.glob(".prefix.building-*"))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,16 +88,3 @@ def watched(page: Any) -> Tab:
     page.on("requestfailed", lambda request: errors.append(f"{request.url}: {request.failure}"))
     page.on("response", lambda got: errors.append(f"{got.status} {got.url}") if got.status >= 400 else None)
     return Tab(page, errors)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A disk of ``size`` at ``folder``, where this user may mount one."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, timeout=30).returncode:
-        pytest.skip("not checked: a small disk cannot be mounted here (needs root on Linux)")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)

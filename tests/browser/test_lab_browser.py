@@ -10,7 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from driver import Running, Tab, small_disk, watched
+from driver import Running, Tab, watched
+
+from diskkit import small_disk
 
 pytestmark = pytest.mark.browser
 

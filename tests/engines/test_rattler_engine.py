@@ -13,6 +13,7 @@ import pytest
 from rattler import PrefixRecord
 
 import condakit
+import diskkit
 from d2lenv import build, workspace
 from d2lenv.build import Built
 from d2lenv.engines import rattler
@@ -187,10 +188,7 @@ def test_after_a_failure_the_old_prefix_is_still_usable(
 
 def test_a_full_disk_ends_in_an_error_and_no_prefix(tmp_path: Path, channel: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=False).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
+    with diskkit.small_disk(disk, "16k"):
         with pytest.raises(D2lEnvError) as caught:
             install(tmp_path, disk / "prefix", check_space=False)
         assert "No space left" in caught.value.why
@@ -198,8 +196,6 @@ def test_a_full_disk_ends_in_an_error_and_no_prefix(tmp_path: Path, channel: Pat
         assert {path.name for path in disk.iterdir()} == {".prefix.lock"}
         with pytest.raises(D2lEnvError, match="GB free"):
             install(tmp_path, disk / "prefix")
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_record_without_any_hash_is_refused(tmp_path: Path, channel: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import condakit
+import diskkit
 import wheelkit
 from d2lenv import build, d2l_release, platforms, workspace
 from d2lenv.build import Built
@@ -230,25 +231,15 @@ def test_a_full_disk_ends_in_an_error_and_no_prefix(tmp_path: Path, house: Path)
     big = wheelkit.write_wheel(house, "big", "1.0", {"big.bin": os.urandom(3_000_000)})
     wheelkit.write_workspace(tmp_path / "root", [big])
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if (
-        os.name != "posix"
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("a small file system cannot be mounted here")
-    try:
+    with diskkit.small_disk(disk, "1m"):
         with pytest.raises(D2lEnvError) as caught:
             install(tmp_path, disk / "prefix")
         assert "No space left" in caught.value.why
         assert "free some space" in caught.value.fix
         assert {path.name for path in disk.iterdir()} == {".prefix.lock"}
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        diskkit.make_read_only(disk)
         with pytest.raises(D2lEnvError, match="cannot be written"):
             install(tmp_path, disk / "prefix")
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_platform_without_wheels_is_named(
@@ -294,6 +285,7 @@ def test_a_uv_that_hangs_or_does_not_start_is_an_error(
     ("reason", "step"),
     [
         ("failed: No space left on device (os error 28)", "free some space"),
+        ("failed to create `x`: Read-only file system (os error 30)", "UV_CACHE_DIR"),
         ("Hash mismatch for `x`", "uv cache clean"),
         ("anything else", "check the network"),
     ],

@@ -1,14 +1,20 @@
-"""What an engine is asked to do."""
+"""What an engine is asked to do, and what all of them may have to say of the disk."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from d2lenv.lockfile import Lock
+from d2lenv.messages import tr
 from d2lenv.variants import Variant
 from d2lenv.workspace import Workspace
+
+# In the installers' own words and Rust's numbers: ENOSPC and ERROR_DISK_FULL; EACCES and EROFS.
+_FULL = re.compile(r"no space left|os error (28|112)\b", re.IGNORECASE)
+_CLOSED = re.compile(r"permission denied|read-only file system|os error (13|30)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,18 @@ class Job:
     def locked(self) -> bool:
         """Whether pixi.lock has this environment for this platform."""
         return self.platform in self.lock.platforms(self.variant.name)
+
+
+def disk_step(reason: str, cache: str) -> str:
+    """What to do when an installer could not write; empty when its ``reason`` is another.
+
+    Args:
+        cache: the variable that names its cache.
+    """
+    if _FULL.search(reason):
+        return tr("free some space or make the folder writable, then run the command again")
+    if _CLOSED.search(reason):
+        return tr(
+            "make that folder writable, or name another one for the cache in {variable}", variable=cache
+        )
+    return ""

@@ -23,7 +23,7 @@ from rattler.exceptions import InstallerError, IoError, LinkError, TransactionEr
 
 from d2lenv import channels, d2l_release, lockfile, untrusted
 from d2lenv.console import note
-from d2lenv.engines.job import Job
+from d2lenv.engines.job import Job, disk_step
 from d2lenv.errors import D2lEnvError
 from d2lenv.messages import tr
 
@@ -206,9 +206,9 @@ def _next_step(reason: str) -> str:
     lower = reason.lower()
     if "checksum" in lower or "hash mismatch" in lower:
         return tr("the channel or its mirror serves another file than the locked one: do not use it")
-    if "no space left" in lower or "os error 28" in lower or "permission denied" in lower:
-        return tr("free some space or make the folder writable, then run the command again")
-    return tr("check the network, the disk and `pixi.lock`, then run the command again")
+    return disk_step(reason, "RATTLER_CACHE_DIR") or tr(
+        "check the network, the disk and `pixi.lock`, then run the command again"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from d2lenv import claims, interpreters, prefix, variants, wheels
-from d2lenv.engines.job import Job
+from d2lenv.engines.job import Job, disk_step
 from d2lenv.errors import D2lEnvError
 from d2lenv.messages import tr
 
@@ -147,8 +147,8 @@ def _run(command: list[str], *, shown: bool) -> str:
 
 
 def _next_step(reason: str) -> str:
-    if "No space left" in reason or "os error 28" in reason:
-        return tr("free some space or make the folder writable, then run the command again")
+    if step := disk_step(reason, "UV_CACHE_DIR"):
+        return step
     if "hash mismatch" in reason.lower():
         return tr("the index or the cache holds another file than the locked one; try `uv cache clean`")
     if sys.platform == "win32" and "os error 206" in reason:
