@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ words = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:] if "
 if os.environ.get("STAND_IN") == "dies":
     print("Traceback: the stand-in was told to die", flush=True)
     sys.exit(3)
-kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,6 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer((words["ServerApp.ip"], int(words["ServerApp.port"])), Handler)
+kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 if os.environ.get("STAND_IN") == "ends":
     threading.Timer(1.0, server.shutdown).start()
 server.serve_forever()
@@ -456,6 +457,22 @@ def test_ctrl_c_ends_the_server_and_its_kernels(
     assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
     assert answer.as_json()["kernel"] == "d2l-cuda"
     assert answer.as_json()["root"] == str(root)
+
+
+@posix
+def test_a_port_that_another_takes_before_the_start_is_given_up_unless_it_was_named(
+    prepare: Callable[..., lab.Lab], environ: dict[str, str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        made = replace(prepare(), port=other.getsockname()[1])
+        answer, _ = start(made, environ, ctrl_c)
+        assert answer.port != made.port
+        assert f":{answer.port}/" in answer.url
+        with pytest.raises(D2lEnvError, match="JupyterLab ended with status 1") as caught:
+            lab.run(replace(made, port_named=True), environ, lambda answer: None)
+    assert "already in use" in caught.value.why
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from d2lenv.engines import wheels as wheels_engine
 from d2lenv.engines.job import Job
 from d2lenv.errors import USAGE, D2lEnvError
 from d2lenv.files import held, write_atomic
+from d2lenv.lockfile import Lock
 from d2lenv.messages import tr
 from d2lenv.workspace import Workspace, load
 
@@ -280,10 +281,23 @@ def _is_built(job: Job, engine: str) -> bool:
 
 
 def _digest(job: Job, engine: str) -> str:
-    """Of what ``engine`` builds the environment from."""
+    return wanted_digest(job.workspace, job.variant.name, job.platform, engine, lambda: job.lock)
+
+
+def wanted_digest(
+    workspace: Workspace, name: str, platform: str, engine: str, lock: Callable[[], Lock]
+) -> str:
+    """Of what ``engine`` builds environment ``name`` from: sha256 (hex), as the prefix notes it.
+
+    Args:
+        lock: gives pixi.lock; called only for an engine that builds from it.
+
+    Raises:
+        D2lEnvError: the lock or the requirements cannot be read.
+    """
     if engine != "wheels":
-        return lockfile.digest(job.lock, job.variant.name, job.platform).digest
-    return wheels.digest(wheels.read(job.workspace, job.variant.name, job.platform))
+        return lockfile.digest(lock(), name, platform).digest
+    return wheels.digest(wheels.read(workspace, name, platform))
 
 
 def _note(name: str, platform: str, engine: str) -> str:

@@ -12,6 +12,7 @@ import getpass
 import ipaddress
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -25,7 +26,7 @@ import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,9 @@ _IDLE_S = 1.0
 _POLL_S = 0.05
 _LOG_LINES = 20
 
+# What jupyter_server 1 and 2 say before they end, and what the system says.
+_PORT_TAKEN = re.compile(r"port \d+ is not available|address already in use", re.IGNORECASE)
+
 # Variables that would let another Python's packages or kernels in.
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PIXI_PROJECT_ROOT")
 
@@ -67,6 +71,7 @@ class Lab:
         kernels: the kernelspecs that the lab lists, the default first.
         root: the folder that the lab shows.
         host, port: where it listens.
+        port_named: whether the reader asked for that port; otherwise the next free one will do as well.
         token: what a browser has to show to be let in.
         state: folder for the lab's layout and log.
         moved: Jupyter's folders that cannot be written → the folders used instead.
@@ -82,6 +87,7 @@ class Lab:
     root: Path
     host: str
     port: int
+    port_named: bool
     token: str
     state: Path
     moved: Mapping[str, str]
@@ -406,6 +412,7 @@ def prepare(
         root=root,
         host=host,
         port=free_port(host, port),
+        port_named=port is not None,
         token=environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(32),
         state=state,
         moved=moved,
@@ -505,28 +512,40 @@ def run(lab: Lab, environ: Mapping[str, str], on_ready: Callable[[Answer], None]
         D2lEnvError: it did not start, or it died.
     """
     stop = _Stop()
-    with _signals(stop), _server(lab, environ, stop) as process:
-        if not _wait_until_ready(lab, process, stop):
-            return 0
-        on_ready(
-            Answer(
-                environment=lab.environment,
-                url=lab.url,
-                base=lab.base,
-                token=lab.token,
-                port=lab.port,
-                pid=process.pid,
-                prefix=lab.prefix,
-                kernel=lab.kernels[0],
-                root=lab.root,
-                log=lab.log,
-            )
-        )
-        while process.poll() is None and not stop.asked.wait(0.2):
-            pass
-        if process.returncode:
-            raise _died(lab, process.returncode)
-    return 0
+    with _signals(stop):
+        while True:
+            with _server(lab, environ, stop) as process:
+                try:
+                    if not _wait_until_ready(lab, process, stop):
+                        return 0
+                except _PortTaken:
+                    lab = replace(lab, port=free_port(lab.host, None))
+                    continue
+                on_ready(_answer(lab, process))
+                while process.poll() is None and not stop.asked.wait(0.2):
+                    pass
+                if process.returncode:
+                    raise _died(lab, process.returncode)
+                return 0
+
+
+def _answer(lab: Lab, process: subprocess.Popen[bytes]) -> Answer:
+    return Answer(
+        environment=lab.environment,
+        url=lab.url,
+        base=lab.base,
+        token=lab.token,
+        port=lab.port,
+        pid=process.pid,
+        prefix=lab.prefix,
+        kernel=lab.kernels[0],
+        root=lab.root,
+        log=lab.log,
+    )
+
+
+class _PortTaken(Exception):
+    """Another program took the port between the look for a free one and the server's start."""
 
 
 class _Stop:
@@ -594,10 +613,17 @@ def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[subpr
 
 
 def _wait_until_ready(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -> bool:
-    """Wait for the page and the list of kernels; False when asked to stop before."""
+    """Wait for the page and the list of kernels; False when asked to stop before.
+
+    Raises:
+        _PortTaken: the server ended because of it, and the reader did not ask for this port.
+        D2lEnvError: it ended for another reason, or did not answer in time.
+    """
     limit = time.monotonic() + START_TIMEOUT_S
     while not stop.asked.is_set():
         if process.poll() is not None:
+            if not lab.port_named and _PORT_TAKEN.search(_tail(lab.log)):
+                raise _PortTaken
             raise _died(lab, process.returncode)
         if _ask(lab, "/api/kernelspecs") and _ask(lab, "/lab"):
             return True
@@ -721,7 +747,7 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     Raises:
         D2lEnvError: there is none and it cannot be built.
     """
-    from d2lenv import build, lockfile, platforms, variants, wheels
+    from d2lenv import build, lockfile, platforms, variants
 
     variants.get(workspace, environment)
     platform = platforms.current()
@@ -731,10 +757,8 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
         if not build.python_of(prefix).exists() or not (recorded or engine == "pixi"):
             continue
         try:
-            wanted = (
-                wheels.digest(wheels.read(workspace, environment, platform))
-                if engine == "wheels"
-                else lockfile.digest(lockfile.read(workspace.lock), environment, platform).digest
+            wanted = build.wanted_digest(
+                workspace, environment, platform, engine, lambda: lockfile.read(workspace.lock)
             )
         except D2lEnvError as error:
             say(str(error))
