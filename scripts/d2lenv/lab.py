@@ -112,7 +112,8 @@ class Lab:
 
     @property
     def log(self) -> Path:
-        return self.state / f"lab-{self.port}.log"
+        """What the server says; named after this process, because two labs may try one port at once."""
+        return self.state / f"lab-{os.getpid()}.log"
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -585,6 +586,10 @@ def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[subpr
     """The server process; ended with everything that it has started when the body ends."""
     for folder in [lab.log.parent, *(Path(folder) for folder in lab.moved.values())]:
         folder.mkdir(parents=True, exist_ok=True)
+    for old in lab.state.glob("lab-*.log"):
+        owner = old.stem.removeprefix("lab-")
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            old.unlink(missing_ok=True)
     settings = lab.state / "config" / "labconfig" / "default_setting_overrides.json"
     write_atomic(settings, json.dumps(defaults(lab.prefix), indent=2) + "\n")
     with lab.log.open("wb") as log:
