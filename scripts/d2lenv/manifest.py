@@ -79,9 +79,8 @@ def record(folder: Path, *, full: bool = True) -> None:
     Raises:
         D2lEnvError: a package put something there that must not be in a prefix, or the disk is full.
     """
-    content = prefix.read(folder)
     if full:
-        claimed = claims.read(content)
+        claimed = claims.read(prefix.read(folder))
         tree = scan(folder)
         refuse_prefix(tree, claimed)
         entries = tree.entries

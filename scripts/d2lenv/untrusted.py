@@ -4,7 +4,7 @@ What the installers do by themselves was tried on 2026-11-22 (tests/test_untrust
 0.28 unpacks safely (pipes and devices become empty files), but links what ``info/paths.json`` says: ``..``
 makes folders outside, an absolute name aborts the process, links that leave the prefix are linked. uv 0.13
 leaves out names that leave its folder without a word, and never makes links or devices. So conda packages
-are looked at in the cache before they are linked, and every finished prefix before it gets its name.
+are looked at in the cache before they are linked, and a finished prefix of theirs before it gets its name.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def test_pixi_builds_its_own_prefix_from_the_lock(tmp_path: Path, capfd: pytest.
     assert (built.engine, built.reused) == ("pixi", False)
     assert built.prefix == tmp_path / "root" / ".pixi" / "envs" / "tiny"
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
-    assert asked == f"install --locked -e tiny --manifest-path {tmp_path}/root/pixi.toml\n"
+    toml = tmp_path / "root" / "pixi.toml"
+    assert asked == f"install --locked -e tiny --manifest-path {toml}\n"
     assert (built.prefix / "share/jupyter/kernels/d2l-tiny/kernel.json").is_file()
     assert build.recorded(built.prefix)["engine"] == "pixi"
     # Standard output is for `--json`.
