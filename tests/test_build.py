@@ -343,7 +343,7 @@ def test_after_kill_9_the_old_prefix_works_and_the_next_build_succeeds(
     _, waiting = psutil.wait_procs(helpers, timeout=10 if engine == "rattler" else 0)
     for helper in waiting:
         helper.kill()
-    assert bool(waiting) == (engine == "wheels")
+    assert engine == "wheels" or not waiting
     assert not built.reused
     assert leftovers(prefix) == set()
     assert is_whole(prefix)

@@ -272,3 +272,29 @@ def test_stopping_is_said_and_exits_130(call: Call, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cli.cli, "main", stop)
     done = call(tmp_path, "check")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+
+
+def test_ctrl_c_that_became_another_error_on_its_way_is_still_ctrl_c(
+    root: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError(9, "Bad file descriptor")  # as shutil.rmtree does
+
+    monkeypatch.setattr(lockfile, "read", interrupted)
+    done = call(root, "check")
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "stopped"
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(
+    root: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(lockfile, "read", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        call(root, "check")

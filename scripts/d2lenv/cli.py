@@ -830,21 +830,34 @@ def main() -> None:
 def _run() -> int:
     try:
         returned = cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(tr("stopped"), err=True)
-        # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
-        _leave(_INTERRUPTED)
-    except D2lEnvError as error:
-        if "--json" in sys.argv:
-            from d2lenv.console import print_json
+    except (Exception, KeyboardInterrupt) as error:
+        if _was_interrupted(error):
+            click.echo(tr("stopped"), err=True)
+            # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
+            _leave(_INTERRUPTED)
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        if isinstance(error, D2lEnvError):
+            if "--json" in sys.argv:
+                from d2lenv.console import print_json
 
-            print_json(error.as_dict())
-        click.echo(tr("error: {message}", message=error), err=True)
-        return error.status
+                print_json(error.as_dict())
+            click.echo(tr("error: {message}", message=error), err=True)
+            return error.status
+        raise
     return returned if isinstance(returned, int) else 0
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether ``error`` began with Ctrl-C, which what was being done may have turned into another error:
+    shutil.rmtree closes its folder a second time then and raises OSError (Python 3.11, 2026-11-24)."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (KeyboardInterrupt, click.Abort)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _leave(status: int) -> NoReturn:
