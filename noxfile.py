@@ -150,7 +150,7 @@ def conda(session: nox.Session, environment: str) -> None:
     if tool is None:
         session.error("not checked: none of micromamba, mamba and conda is installed here")
     answer = session.run(
-        "python", "-c", "from d2lenv.platforms import current; print(current())", silent=True, log=False
+        "python", "-c", "from d2lenv.facts.platforms import current; print(current())", silent=True, log=False
     )
     packages = Path("envs") / environment / f"conda-{str(answer).strip()}.lock"
     if not packages.is_file():

@@ -22,7 +22,11 @@ from pathlib import Path
 
 from timing import Timed, report, timed
 
-from d2lenv import build, platforms, variants, wheels, workspace
+from d2lenv.engines import build
+from d2lenv.facts import platforms
+from d2lenv.solve import wheels
+from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import settings as variants
 
 ROOT = Path(__file__).resolve().parents[1]
 UV_LIMIT = 1.3

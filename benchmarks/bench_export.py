@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from d2lenv import workspace
 from d2lenv.export import plan
 from d2lenv.export.plan import FORMATS, REQUIREMENTS, Request
+from d2lenv.workspace import manifest as workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 5

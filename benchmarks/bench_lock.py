@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from timing import Timed, report, timed
 
-from d2lenv import lockfile
+from d2lenv.workspace import lockfile
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "pixi.lock"

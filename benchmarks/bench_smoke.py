@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from d2lenv import smoke
+from d2lenv.smoke import run as smoke
 
 LIMIT = 0.8
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from d2lenv import prefix, tree
-from d2lenv.doctor.gather import target
+from d2lenv.doctor.probe.gather import target
+from d2lenv.prefix import read as prefix
+from d2lenv.prefix import scan as tree
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 3

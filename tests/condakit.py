@@ -21,7 +21,8 @@ from typing import Any
 
 import zstandard
 
-from d2lenv import lockfile, platforms
+from d2lenv.facts import platforms
+from d2lenv.workspace import lockfile
 
 # As long as conda-build's own: a binary file has room for any prefix that is not longer.
 PLACEHOLDER = "/placeholder" + "_placehold" * 20

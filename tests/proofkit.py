@@ -22,10 +22,14 @@ import zstandard
 
 import condakit
 import wheelkit
-from d2lenv import build, manifest, platforms, verify, workspace
-from d2lenv.verify import Verification
-from d2lenv.wheels import Pin
-from d2lenv.workspace import Workspace
+from d2lenv.engines import build
+from d2lenv.facts import platforms
+from d2lenv.prefix import baseline as manifest
+from d2lenv.solve.wheels import Pin
+from d2lenv.verify import files as verify
+from d2lenv.verify.files import Verification
+from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace.manifest import Workspace
 
 SITE = f"lib/python{wheelkit.PYTHON}/site-packages"
 CONDA_SITE = "lib/python3.10/site-packages"

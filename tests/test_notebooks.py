@@ -14,9 +14,9 @@ import nbformat
 import pytest
 from packaging.requirements import Requirement
 
-from d2lenv import smoke
+from d2lenv.smoke import run as smoke
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 ENGLISH = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")

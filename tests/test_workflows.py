@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from d2lenv import attest, workspace
+from d2lenv.verify import attest
+from d2lenv.workspace import manifest as workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import condakit
-from d2lenv import platforms, wheels
-from d2lenv.wheels import Pin
+from d2lenv.facts import platforms
+from d2lenv.solve import wheels
+from d2lenv.solve.wheels import Pin
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The version of the Python that runs the tests: the environments are made from it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from d2lenv import d2l_release
+from d2lenv.facts import d2l as d2l_release
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from d2lenv import doctor, prefix
-from d2lenv.doctor.hardware import Gpu
+from d2lenv import doctor
 from d2lenv.doctor.model import Context, Finding
-from d2lenv.doctor.system import Machine
+from d2lenv.doctor.probe.hardware import Gpu
+from d2lenv.doctor.probe.system import Machine
+from d2lenv.prefix import read as prefix
 
 NO_GPU = Gpu("no-driver", via="NVML", why="NVML Shared Library Not Found")
 LINUX = Machine(system="Linux", arch="x86_64", glibc=(2, 36), free_disk=10**12)

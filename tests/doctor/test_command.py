@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from d2lenv import cli, doctor
-from d2lenv.doctor import deep, gather, hardware, layout
+from d2lenv import doctor
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.cli import app as cli
+from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Found, Problem, for_windows
-from d2lenv.errors import D2lEnvError
-
-from .environments import NO_GPU, Environment
-from .test_sources import seed
+from d2lenv.doctor.probe import deep, gather, hardware
+from doctor.environments import NO_GPU, Environment
+from doctor.rules.test_sources import seed
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 

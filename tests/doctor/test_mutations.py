@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 
-from d2lenv import doctor, prefix
-from d2lenv.doctor import drift, show, system
-from d2lenv.doctor.hardware import Device, Gpu
+from d2lenv import doctor
+from d2lenv.doctor import show
 from d2lenv.doctor.model import Context
-
-from .environments import LINUX, NO_GPU, Environment
-from .test_sources import overlaid, seed
+from d2lenv.doctor.probe import system
+from d2lenv.doctor.probe.hardware import Device, Gpu
+from d2lenv.doctor.rules import drift
+from d2lenv.prefix import read as prefix
+from doctor.environments import LINUX, NO_GPU, Environment
+from doctor.rules.test_sources import overlaid, seed
 
 EXAMPLES = 2100
 SECONDS_EACH = 10

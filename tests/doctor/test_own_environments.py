@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from d2lenv import lockfile, prefix
-from d2lenv.doctor import drift
-
-from .environments import LINUX, Environment
+from d2lenv.doctor.rules import drift
+from d2lenv.prefix import read as prefix
+from d2lenv.workspace import lockfile
+from doctor.environments import LINUX, Environment
 
 ROOT = Path(__file__).parents[2]
 LOCK = lockfile.read(ROOT / "pixi.lock")

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import condakit
-from d2lenv import build, manifest, workspace
-from d2lenv.build import Built
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.engines import build
 from d2lenv.engines import pixi as engine
-from d2lenv.errors import D2lEnvError
+from d2lenv.engines.build import Built
+from d2lenv.prefix import baseline as manifest
+from d2lenv.workspace import manifest as workspace
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
 

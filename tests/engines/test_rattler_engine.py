@@ -14,10 +14,10 @@ from rattler import PrefixRecord
 
 import condakit
 import diskkit
-from d2lenv import build, workspace
-from d2lenv.build import Built
-from d2lenv.engines import rattler
-from d2lenv.errors import D2lEnvError
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.engines import build, rattler
+from d2lenv.engines.build import Built
+from d2lenv.workspace import manifest as workspace
 
 PACKAGES = condakit.everyday_packages()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import sample_locks
-from lock_bundles import REPOSITORY, bundles_of
 
-from d2lenv.export.bundle import Bundle
+from d2lenv.export.table import Bundle
+from export import sample_locks
+from export.lock_bundles import REPOSITORY, bundles_of
 
 
 @pytest.fixture(params=sorted(sample_locks.good()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d2lenv import lockfile
-from d2lenv.export import bundle
-from d2lenv.export.bundle import Bundle
+from d2lenv.export import table as bundle
+from d2lenv.export.table import Bundle
+from d2lenv.workspace import lockfile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -8,16 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import sample_locks
 from click.testing import CliRunner, Result
-from lock_bundles import REPOSITORY
-from sample_locks import CONDA_FORGE, Env, pick, text
 
-from d2lenv import workspace
-from d2lenv.cli import cli
-from d2lenv.errors import D2lEnvError
-from d2lenv.export import manifest, plan
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.cli.app import cli
+from d2lenv.export import plan
+from d2lenv.export.formats import manifest
 from d2lenv.export.plan import FORMATS, Request
+from d2lenv.workspace import manifest as workspace
+from export import sample_locks
+from export.lock_bundles import REPOSITORY
+from export.sample_locks import CONDA_FORGE, Env, pick, text
 
 MANIFEST = """\
 [workspace]

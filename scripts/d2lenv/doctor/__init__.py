@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from d2lenv import messages
-from d2lenv.doctor import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.base import messages
 from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
-from d2lenv.doctor.plan import Plan
+from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.doctor.rules.plan import Plan
 
 FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L001", names.two_names),

@@ -6,13 +6,14 @@ import os
 import platform as machine
 from pathlib import Path
 
-from d2lenv.console import print_json
-from d2lenv.doctor import deep as probing
+from d2lenv.base.console import print_json
+from d2lenv.base.errors import FAILED
 from d2lenv.doctor import examine as examine_context
-from d2lenv.doctor import examine_plan, gather, show
-from d2lenv.doctor import plan as planning
+from d2lenv.doctor import examine_plan, show
 from d2lenv.doctor.model import Context
-from d2lenv.errors import FAILED
+from d2lenv.doctor.probe import deep as probing
+from d2lenv.doctor.probe import gather
+from d2lenv.doctor.rules import plan as planning
 
 
 def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: bool, as_json: bool) -> int:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from d2lenv.doctor.model import Command, Context
-from d2lenv.prefix import Prefix
+from d2lenv.prefix.read import Prefix
 
 
 def pixi_environment(prefix: Prefix) -> str:

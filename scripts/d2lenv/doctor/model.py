@@ -13,9 +13,9 @@ from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
-from d2lenv.doctor.hardware import Gpu
-from d2lenv.doctor.system import Machine
-from d2lenv.prefix import Distribution, Prefix, Unreadable, read_optional
+from d2lenv.doctor.probe.hardware import Gpu
+from d2lenv.doctor.probe.system import Machine
+from d2lenv.prefix.read import Distribution, Prefix, Unreadable, read_optional
 
 Severity = Literal["error", "warning", "info", "not-checked"]
 

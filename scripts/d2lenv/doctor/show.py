@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from d2lenv.doctor import layout, names, system
-from d2lenv.doctor.deep import Probe
+from d2lenv.base.messages import printable, tr
+from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
-from d2lenv.messages import printable, tr
+from d2lenv.doctor.probe import system
+from d2lenv.doctor.probe.deep import Probe
+from d2lenv.doctor.rules import names
 
 FIX_TIMEOUT_S = 1800.0
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2lenv.lockfile import Lock
-from d2lenv.messages import tr
-from d2lenv.variants import Variant
-from d2lenv.workspace import Workspace
+from d2lenv.base.messages import tr
+from d2lenv.workspace.lockfile import Lock
+from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.settings import Variant
 
 # In the installers' own words and Rust's numbers: ENOSPC and ERROR_DISK_FULL; EACCES and EROFS.
 _FULL = re.compile(r"no space left|os error (28|112)\b", re.IGNORECASE)

@@ -9,10 +9,10 @@ import sys
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
 from d2lenv.engines.job import Job
-from d2lenv.errors import D2lEnvError
-from d2lenv.messages import tr
-from d2lenv.workspace import Workspace
+from d2lenv.workspace.manifest import Workspace
 
 if sys.version_info >= (3, 11):
     import tomllib

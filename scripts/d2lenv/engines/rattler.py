@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 from rattler import RepoDataRecord, install
 from rattler.exceptions import InstallerError, IoError, LinkError, TransactionError
 
-from d2lenv import channels, d2l_release, lockfile, untrusted
-from d2lenv.console import note
+from d2lenv.base.console import note
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
 from d2lenv.engines.job import Job, disk_step
-from d2lenv.errors import D2lEnvError
-from d2lenv.messages import tr
+from d2lenv.facts import d2l as d2l_release
+from d2lenv.prefix import screening as untrusted
+from d2lenv.workspace import channels, lockfile
 
 if TYPE_CHECKING:
     from rattler import InstallerReporter
@@ -58,7 +60,7 @@ def build(job: Job) -> None:
 
     py-rattler verifies each download against the record's sha256, else its md5, and keeps the packages in
     its shared cache. What is there already is hashed again, and every package is looked at before it is
-    linked (:mod:`d2lenv.untrusted`).
+    linked (:mod:`d2lenv.prefix.screening`).
 
     Raises:
         D2lEnvError: a package is missing, has another hash or holds what must not be installed, or the disk

@@ -9,15 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from d2lenv import files, lockfile
-from d2lenv.console import note, out, print_json
-from d2lenv.errors import FAILED, USAGE, D2lEnvError
-from d2lenv.export import bundle as bundles
-from d2lenv.export import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
-from d2lenv.export.bundle import Bundle
-from d2lenv.lockfile import Lock
-from d2lenv.messages import tr
-from d2lenv.workspace import LOCK, Spec, Workspace
+from d2lenv.base import files
+from d2lenv.base.console import note, out, print_json
+from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.export import table as bundles
+from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
+from d2lenv.export.table import Bundle
+from d2lenv.workspace import lockfile
+from d2lenv.workspace.lockfile import Lock
+from d2lenv.workspace.manifest import LOCK, Spec, Workspace
 
 ENVS = "envs"
 """The folder of the workspace that the exports go to."""

@@ -1,0 +1,1 @@
+"""What knows nothing of conda, d2l or pixi: errors, messages, console, files."""

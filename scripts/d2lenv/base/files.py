@@ -1,0 +1,107 @@
+"""Files that are either wholly written or not touched, and locks that keep a second process out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
+
+    Text is UTF-8 with ``\\n`` line ends on every system. An interrupted or failed write leaves the old
+    file as it was.
+
+    Raises:
+        D2lEnvError: the folder is not writable or the disk is full.
+    """
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes 0600; a file that others may read keeps its mode, a new one gets the umask's.
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _cannot_write(path: Path, error: OSError) -> D2lEnvError:
+    return D2lEnvError(
+        tr("{path} cannot be written; the old file, if there was one, is untouched", path=path),
+        why=error.strerror or str(error),
+        fix=tr("free some space or make the folder writable, then run the command again"),
+    )
+
+
+@contextmanager
+def held(path: Path, what: str, say: Callable[[str], None], timeout_s: float = -1) -> Iterator[None]:
+    """Hold the lock file ``path`` while the body runs; wait, saying for whom, while another holds it.
+
+    The lock is the operating system's and ends with its process, so a killed process never blocks.
+    The holder's process id and purpose stand in ``<path>.owner`` for the one who waits.
+
+    Args:
+        what: the holder's purpose, for the message of the one who waits.
+        say: receives that message, once.
+        timeout_s: seconds to wait; negative waits for ever.
+
+    Raises:
+        D2lEnvError: the lock was not free within ``timeout_s`` or its folder is not writable.
+    """
+    owner = path.with_name(path.name + ".owner")
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(tr("waiting for another process ({owner}) to finish", owner=_owner(owner)))
+            lock.acquire(timeout=timeout_s)
+        owner.write_text(f"{os.getpid()}: {what}", encoding="utf-8")
+    except Timeout as error:
+        raise D2lEnvError(
+            tr("another process ({owner}) still holds {path}", owner=_owner(owner), path=path),
+            fix=tr("wait until it has finished, or stop it"),
+        ) from error
+    except OSError as error:
+        lock.release()
+        raise _cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return tr("unknown")

@@ -1,0 +1,1 @@
+"""What is there: the machine, the GPU, the environment."""

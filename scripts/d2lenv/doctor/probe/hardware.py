@@ -1,0 +1,165 @@
+"""The only place that touches NVIDIA hardware: NVML, else ``nvidia-smi``. Tests replace :func:`look`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from d2lenv.base.messages import tr
+
+State = Literal["ok", "no-driver", "mismatch", "failed"]
+
+_NVML_TIMEOUT_S = 5.0
+_SMI_TIMEOUT_S = 10.0
+_WSL_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", _WSL_SMI)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU.
+
+    Attributes:
+        capability: (8, 6) for sm_86; ``None`` when the driver does not say.
+        memory: bytes, 0 when unknown.
+    """
+
+    index: int
+    name: str
+    capability: tuple[int, int] | None
+    memory: int
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What the driver says.
+
+    Attributes:
+        state: ``mismatch``: the loaded kernel module and the installed library differ (a reboot is due).
+        driver: the driver's version, empty when unknown.
+        via: ``NVML`` or ``nvidia-smi``.
+        why: why nothing is known, for every state but ``ok``.
+    """
+
+    state: State
+    driver: str = ""
+    devices: tuple[Device, ...] = ()
+    via: str = ""
+    why: str = ""
+
+
+def look() -> Gpu:
+    """Ask NVML, then ``nvidia-smi``; never raises, never waits longer than 15 seconds."""
+    if not driver_signs():
+        return Gpu("no-driver", why=tr("there is no sign of an NVIDIA driver"))
+    answer: list[Gpu] = []
+    # A GPU that fell off the bus makes NVML wait for ever in the driver: only a thread can be left behind.
+    worker = threading.Thread(target=lambda: answer.append(_nvml()), daemon=True)
+    worker.start()
+    worker.join(_NVML_TIMEOUT_S)
+    if not answer:
+        return Gpu(
+            "failed", via="NVML", why=tr("the driver did not answer within {n} s", n=int(_NVML_TIMEOUT_S))
+        )
+    return answer[0] if answer[0].state in ("ok", "mismatch") else _smi(answer[0])
+
+
+def driver_signs() -> bool:
+    """Whether anything of an NVIDIA driver is there: asking NVML costs 60 ms that others do without."""
+    if sys.platform == "darwin":
+        return False
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll").exists()
+    return any(Path(name).exists() for name in _SIGNS) or shutil.which("nvidia-smi") is not None
+
+
+def _nvml() -> Gpu:
+    try:
+        import pynvml
+    except ImportError as error:
+        return Gpu("no-driver", via="NVML", why=str(error))
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        code = getattr(error, "value", None)
+        if code == pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+            return Gpu("mismatch", via="NVML", why=str(error))
+        absent = code in (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        return Gpu("no-driver" if absent else "failed", via="NVML", why=str(error))
+    try:
+        driver = _decoded(pynvml.nvmlSystemGetDriverVersion())
+        devices = tuple(_nvml_device(index) for index in range(pynvml.nvmlDeviceGetCount()))
+        return Gpu("ok", driver=driver, devices=devices, via="NVML")
+    except pynvml.NVMLError as error:
+        return Gpu("failed", via="NVML", why=str(error))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _nvml_device(index: int) -> Device:
+    import pynvml as nvml
+
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    name = _decoded(nvml.nvmlDeviceGetName(handle))
+    return Device(index, name, (int(major), int(minor)), int(nvml.nvmlDeviceGetMemoryInfo(handle).total))
+
+
+def _decoded(value: str | bytes) -> str:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+
+
+def _smi(nvml: Gpu) -> Gpu:
+    """What ``nvidia-smi`` says; ``nvml``'s answer when there is no such program or it fails too."""
+    program = shutil.which("nvidia-smi") or shutil.which(_WSL_SMI)
+    if program is None:
+        return nvml
+    # `compute_cap` is known to nvidia-smi since driver 510 or so; an older one refuses the whole query.
+    for fields in (
+        "index,name,memory.total,driver_version,compute_cap",
+        "index,name,memory.total,driver_version",
+    ):
+        try:
+            done = subprocess.run(
+                [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_SMI_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return Gpu("failed", via="nvidia-smi", why=str(error))
+        if done.returncode == 0:
+            return parse_smi(done.stdout)
+    text = (done.stdout + done.stderr).strip()
+    state: State = "mismatch" if "version mismatch" in text.lower() else nvml.state
+    return Gpu(state, via="nvidia-smi", why=text.splitlines()[0] if text else nvml.why)
+
+
+def parse_smi(text: str) -> Gpu:
+    """The answer of ``nvidia-smi --query-gpu=index,name,memory.total,driver_version[,compute_cap]``."""
+    devices, driver = [], ""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) < 4 or not cells[0].isdecimal():
+            continue
+        driver = cells[3]
+        memory = int(cells[2]) << 20 if cells[2].isdecimal() else 0  # MiB, as `nounits` has it
+        devices.append(
+            Device(int(cells[0]), cells[1], _capability(cells[4] if len(cells) > 4 else ""), memory)
+        )
+    if not devices:
+        return Gpu("failed", via="nvidia-smi", why=tr("nvidia-smi lists no GPU"))
+    return Gpu("ok", driver=driver, devices=tuple(devices), via="nvidia-smi")
+
+
+def _capability(text: str) -> tuple[int, int] | None:
+    major, dot, minor = text.partition(".")
+    return (int(major), int(minor)) if dot and major.isdecimal() and minor.isdecimal() else None

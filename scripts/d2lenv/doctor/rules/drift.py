@@ -1,0 +1,284 @@
+"""Drift: what is in the prefix against what the lock says, and d2l's files against the released ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.doctor import fixes
+from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
+from d2lenv.facts import d2l as d2l_release
+from d2lenv.prefix.read import Prefix, Unreadable, normalized, read_text
+
+_REQUIREMENTS_LIMIT = 8 << 20
+_SHOWN = 8
+# What every installer puts there by itself.
+_INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
+
+
+def expected(prefix: Prefix, root: Path | None) -> Expected | None:
+    """What the lock of workspace ``root`` says about ``prefix``; ``None`` when the prefix is not one of its
+    environments."""
+    if root is None:
+        return None
+    name = prefix.marker.get("environment")
+    engine = prefix.marker.get("engine")
+    environment = name if isinstance(name, str) and re.fullmatch(r"[\w-]{1,64}", name) else ""
+    if not environment:
+        environment, engine = _by_place(prefix.path, root)
+    if not environment:
+        return None
+    stated = prefix.marker.get("platform")
+    platform = stated if isinstance(stated, str) and re.fullmatch(r"[\w-]{1,32}", stated) else prefix.platform
+    if engine == "wheels":
+        return _from_requirements(
+            environment, platform, root / "envs" / environment / f"requirements-{platform}.txt"
+        )
+    return _from_lock(environment, platform, root / "pixi.lock")
+
+
+def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
+    """(environment, engine) of ``.pixi/envs/NAME`` and ``.d2lenv/NAME-ENGINE``; empty for other places."""
+    if prefix.parent == root / ".pixi" / "envs":
+        return prefix.name, "pixi"
+    if prefix.parent == root / ".d2lenv":
+        environment, _, engine = prefix.name.rpartition("-")
+        return environment, engine
+    return "", ""
+
+
+def _from_requirements(environment: str, platform: str, file: Path) -> Expected:
+    trouble: list[Unreadable] = []
+    text = read_text(file, _REQUIREMENTS_LIMIT, trouble)
+    if trouble:
+        return Expected(environment, platform, file, conda=False, trouble=trouble[0].why)
+    packages = []
+    for line in text.replace("\\\n", " ").splitlines():
+        spec = line.partition("#")[0].partition(" --hash")[0].strip()
+        try:
+            requirement = Requirement(spec) if spec and not spec.startswith("-") else None
+        except InvalidRequirement as error:
+            return Expected(environment, platform, file, conda=False, trouble=str(error))
+        if requirement is not None:
+            version = next((s.version for s in requirement.specifier if s.operator in ("==", "===")), "")
+            packages.append(Locked(normalized(requirement.name), version))
+    return Expected(environment, platform, file, conda=False, packages=tuple(packages))
+
+
+def _from_lock(environment: str, platform: str, file: Path) -> Expected:
+    from d2lenv.workspace import lockfile  # py-rattler: half a second that other prefixes do without
+
+    try:
+        records = lockfile.read(file).records(environment, platform)
+    except D2lEnvError as error:
+        return Expected(environment, platform, file, conda=True, trouble=f"{error.what} {error.why}".strip())
+    return Expected(
+        environment,
+        platform,
+        file,
+        conda=True,
+        packages=tuple(
+            Locked(r.name.normalized, str(r.version), str(r.build), _channel(str(r.url))) for r in records
+        ),
+    )
+
+
+def _channel(url: str) -> str:
+    """``conda-forge`` of ``https://conda.anaconda.org/conda-forge/linux-64/…``."""
+    parts = url.split("/")
+    return parts[-3] if len(parts) > 3 else ""
+
+
+def _installed(context: Context, conda: bool) -> Mapping[str, Locked]:
+    if conda:
+        return {p.name: Locked(p.name, p.version, p.build, p.channel) for p in context.prefix.conda}
+    return {d.key: Locked(d.key, d.version) for d in context.prefix.distributions}
+
+
+def lock_unreadable(context: Context) -> Iterator[Problem]:
+    """The lock, or the list of wheels that is derived from it, could not be read, so the prefix was not
+    compared with it."""
+    expected = context.expected
+    if expected is not None and expected.trouble:
+        yield Problem(
+            "not-checked",
+            tr("the environment was not compared with the lock"),
+            "lock",
+            (Found(expected.file.name, expected.trouble, str(expected.file)),),
+        )
+
+
+def missing(context: Context) -> Iterator[Problem]:
+    """The lock has these packages, the environment does not. Something removed them, or the installation did
+    not finish. Installing the environment again puts them back."""
+    expected = context.expected
+    if expected is None or expected.trouble:
+        return
+    installed = _installed(context, expected.conda)
+    absent = [p for p in expected.packages if p.name not in installed]
+    if absent:
+        yield Problem(
+            "error",
+            tr(
+                "{n} packages of the lock are missing: {names}",
+                n=len(absent),
+                names=_names(p.name for p in absent),
+            ),
+            "lock",
+            tuple(Found(p.name, p.version, str(expected.file)) for p in absent),
+            (_mend(context, absent),),
+        )
+
+
+def extra(context: Context) -> Iterator[Problem]:
+    """These packages are in the environment but not in the lock: somebody installed them by hand. They do no
+    harm by themselves, and another machine will not have them."""
+    expected = context.expected
+    if expected is None or expected.trouble:
+        return
+    locked = {p.name for p in expected.packages}
+    installed = _installed(context, expected.conda)
+    added = [p for name, p in installed.items() if name not in locked and name not in _INSTALLERS]
+    if expected.conda:
+        conda = {d.key for d in context.prefix.distributions if d.conda or d.installer == "conda"}
+        added += [
+            Locked(d.key, d.version, channel="pip")
+            for d in context.prefix.distributions
+            if d.key not in conda and d.key not in _INSTALLERS and d.source in ("pip", "uv")
+        ]
+    if added:
+        yield Problem(
+            "info",
+            tr(
+                "{n} packages are not in the lock: {names}", n=len(added), names=_names(p.name for p in added)
+            ),
+            "lock",
+            tuple(Found(p.name, p.version) for p in added),
+        )
+
+
+def other_version(context: Context) -> Iterator[Problem]:
+    """The environment has another version of these packages than the lock: it is no longer the environment
+    that was tested, and not the one that others have."""
+    yield from _compare(
+        context,
+        "error",
+        tr("another version than the lock's: {names}"),
+        lambda a, b: _differ(a.version, b.version),
+    )
+
+
+def _differ(a: str, b: str) -> bool:
+    x, y = parsed(a), parsed(b)
+    return x != y if x is not None and y is not None else a != b
+
+
+def other_build(context: Context) -> Iterator[Problem]:
+    """The version is the lock's, the build is not: for PyTorch that is the difference between CPU and CUDA,
+    for others between the libraries that they were linked with."""
+    yield from _compare(
+        context,
+        "error",
+        tr("another build than the lock's: {names}"),
+        lambda a, b: bool(b.build) and not _differ(a.version, b.version) and a.build != b.build,
+    )
+
+
+def other_source(context: Context) -> Iterator[Problem]:
+    """The version and the build are the lock's, but the package came from another channel. conda-forge,
+    pytorch and nvidia use the same names for packages that do not go together."""
+    yield from _compare(
+        context,
+        "warning",
+        tr("from another channel than the lock's: {names}"),
+        lambda a, b: (
+            bool(a.channel and b.channel)
+            and not _differ(a.version, b.version)
+            and a.build == b.build
+            and a.channel != b.channel
+        ),
+    )
+
+
+def _compare(
+    context: Context, severity: Severity, title: str, differs: Callable[[Locked, Locked], bool]
+) -> Iterator[Problem]:
+    """One problem for all packages of which ``differs(installed, locked)`` is true; ``title`` has
+    ``{names}``."""
+    expected = context.expected
+    if expected is None or expected.trouble:
+        return
+    installed = _installed(context, expected.conda)
+    pairs = [(installed[p.name], p) for p in expected.packages if p.name in installed and p.version]
+    moved = [(have, locked) for have, locked in pairs if differs(have, locked)]
+    if moved:
+        yield Problem(
+            severity,
+            title.format(names=_names(f"{have.name} {_shown(have, locked)}" for have, locked in moved)),
+            "lock",
+            tuple(
+                Found(
+                    have.name,
+                    tr("{have}, locked is {locked}", have=_full(have), locked=_full(locked)),
+                    str(expected.file),
+                )
+                for have, locked in moved
+            ),
+            (_mend(context, [locked for _, locked in moved]),),
+        )
+
+
+def _shown(have: Locked, locked: Locked) -> str:
+    if have.version != locked.version:
+        return have.version
+    return have.build if have.build != locked.build else have.channel
+
+
+def _full(package: Locked) -> str:
+    return " ".join(part for part in (package.version, package.build, package.channel) if part)
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = list(names)
+    more = tr(" and {n} more", n=len(shown) - _SHOWN) if len(shown) > _SHOWN else ""
+    return joined(shown[:_SHOWN]) + more
+
+
+def _mend(context: Context, packages: Sequence[Locked]) -> Command:
+    expected = context.expected
+    if expected is not None and expected.conda:
+        environment = fixes.pixi_environment(context.prefix)
+        if environment:
+            return Command(("pixi", "install", "--locked", "--environment", environment))
+        return fixes.conda_install(context, *(f"{p.name}={p.version}" for p in packages))
+    return fixes.pip_install(context, *(f"{p.name}=={p.version}" for p in packages), options=("--no-deps",))
+
+
+def d2l_files(context: Context) -> Iterator[Problem]:
+    """Files of the installed d2l are not the released ones. Somebody edited them, or an interrupted copy cut
+    them off: the notebooks may behave differently from the book. `#@save` in the book does not write into
+    these files; it only marks code that d2l already contains."""
+    d2l = context.prefix.find("d2l")
+    if d2l is None or d2l.version not in d2l_release.RELEASES or d2l.editable:
+        return
+    differing = d2l_release.differing(d2l.site, d2l.version)
+    if differing:
+        yield Problem(
+            "warning",
+            tr("{n} files of d2l {version} are not the released ones", n=len(differing), version=d2l.version),
+            "d2l",
+            tuple(Found(name, what, str(d2l.site / name)) for name, what in differing.items()),
+            (
+                fixes.reinstall(context, "d2l")
+                if d2l.conda
+                else fixes.pip_install(
+                    context, f"d2l=={d2l.version}", options=("--force-reinstall", "--no-deps")
+                ),
+            ),
+        )

@@ -1,0 +1,302 @@
+"""``doctor --plan``: what an installation will run into, before anything is installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
+from d2lenv.facts import editions
+from d2lenv.facts import torch as matrix
+from d2lenv.prefix.read import normalized
+
+# Pinned distribution → platform → the Pythons (3.8 to 3.14 were asked) for which the index has a wheel of it.
+# Established 2026-11-22 with pip's `--dry-run --no-deps --only-binary :all: --python-version --platform`.
+WHEELS: Mapping[str, Mapping[str, str]] = {
+    "numpy==1.18.5": {"linux-64": "3.8", "win-64": "3.8", "osx-arm64": "", "osx-64": "3.8"},
+    "numpy==1.21.5": {
+        "linux-64": "3.8 3.9 3.10",
+        "win-64": "3.8 3.9 3.10",
+        "osx-arm64": "3.8 3.9 3.10",
+        "osx-64": "3.8 3.9 3.10",
+    },
+    "numpy==1.22.2": {
+        "linux-64": "3.8 3.9 3.10",
+        "win-64": "3.8 3.9 3.10",
+        "osx-arm64": "3.8 3.9 3.10",
+        "osx-64": "3.8 3.9 3.10",
+    },
+    "numpy==1.23.5": {
+        "linux-64": "3.8 3.9 3.10 3.11",
+        "win-64": "3.8 3.9 3.10 3.11",
+        "osx-arm64": "3.8 3.9 3.10 3.11",
+        "osx-64": "3.8 3.9 3.10 3.11",
+    },
+    "pandas==1.2.2": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
+    "pandas==1.2.4": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
+    "pandas==2.0.3": {
+        "linux-64": "3.8 3.9 3.10 3.11",
+        "win-64": "3.8 3.9 3.10 3.11",
+        "osx-arm64": "3.8 3.9 3.10 3.11",
+        "osx-64": "3.8 3.9 3.10 3.11",
+    },
+    "matplotlib==3.3.3": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
+    "matplotlib==3.4": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
+    "matplotlib==3.5.1": {
+        "linux-64": "3.8 3.9 3.10",
+        "win-64": "3.8 3.9 3.10",
+        "osx-arm64": "3.8 3.9 3.10",
+        "osx-64": "3.8 3.9 3.10",
+    },
+    "matplotlib==3.7.2": {
+        "linux-64": "3.8 3.9 3.10 3.11",
+        "win-64": "3.8 3.9 3.10 3.11",
+        "osx-arm64": "3.8 3.9 3.10 3.11",
+        "osx-64": "3.8 3.9 3.10 3.11",
+    },
+    "scipy==1.10.1": {
+        "linux-64": "3.8 3.9 3.10 3.11",
+        "win-64": "3.8 3.9 3.10 3.11",
+        "osx-arm64": "3.8 3.9 3.10 3.11",
+        "osx-64": "3.8 3.9 3.10 3.11",
+    },
+    "scipy==1.11.1": {
+        "linux-64": "3.9 3.10 3.11",
+        "win-64": "3.9 3.10 3.11",
+        "osx-arm64": "3.9 3.10 3.11",
+        "osx-64": "3.9 3.10 3.11",
+    },
+}
+_ASKED = ("3.8", "3.14")
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What somebody is about to install.
+
+    Attributes:
+        python: ``3.12``; empty when not said.
+        platform: conda subdir.
+        specs: normalised name → what is asked for.
+    """
+
+    python: str
+    platform: str
+    specs: Mapping[str, SpecifierSet]
+
+    def pinned(self, name: str) -> str:
+        """The one version that is asked for, empty when there is none."""
+        return next(
+            (s.version for s in self.specs.get(name, SpecifierSet()) if s.operator in ("==", "===")), ""
+        )
+
+
+def parse(words: tuple[str, ...], platform: str) -> Plan:
+    """Read ``python=3.12 d2l==0.17.6 platform=win-64``.
+
+    Raises:
+        D2lEnvError: a word is not a requirement.
+    """
+    python, specs = "", {}
+    for word in words:
+        if match := re.fullmatch(r"python={1,2}(\d\.\d{1,3})(\.\d+)?", word):
+            python = match.group(1)
+        elif match := re.fullmatch(r"platform=([\w-]+)", word):
+            platform = match.group(1)
+        else:
+            try:
+                if len(word) > _LONGEST:
+                    raise InvalidRequirement(tr("it is too long"))
+                requirement = Requirement(re.sub(r"^([\w.-]+)=(?!=)", r"\1==", word))
+            except InvalidRequirement as error:
+                raise D2lEnvError(
+                    tr("`{word}` is not something to install", word=word),
+                    why=str(error).splitlines()[0],
+                    fix=tr("write it as in `d2lenv doctor --plan python=3.12 d2l==0.17.6`"),
+                    status=USAGE,
+                ) from error
+            specs[normalized(requirement.name)] = requirement.specifier
+    return Plan(python, platform, specs)
+
+
+def pins_without_wheels(release: editions.Release, python: str, platform: str) -> tuple[str, ...]:
+    """The pinned distributions of which the index has no wheel for this Python; those not looked up count as
+    fine."""
+    known = [
+        (name, WHEELS.get(f"{name}=={version}", {}).get(platform)) for name, version in release.pins.items()
+    ]
+    if not Version(_ASKED[0]) <= Version(python) <= Version(_ASKED[1]):
+        return tuple(name for name, pythons in known if pythons is not None)
+    return tuple(name for name, pythons in known if pythons is not None and python not in pythons.split())
+
+
+def _way_out(release: editions.Release, d2l: str, platform: str) -> tuple[Command, ...]:
+    torch, vision, python = release.torch
+    if platform == "osx-arm64" and pins_without_wheels(release, python, platform):
+        # No Python of Apple silicon has them; an Intel one, which macOS translates, does.
+        python = f"cpython-{python}-macos-x86_64-none"
+    specs = [f"torch=={torch}", f"torchvision=={vision}", f"d2l=={d2l}"]
+    if release.edition == "zh" and "matplotlib-inline" not in release.pins:
+        specs.append("matplotlib-inline<0.2")
+    return (
+        Command(("uv", "venv", "--python", python, "d2l-" + release.edition)),
+        Command(("uv", "pip", "install", "--python", "d2l-" + release.edition, *specs)),
+    )
+
+
+def _asked(plan: Plan) -> tuple[str, editions.Release] | None:
+    version = plan.pinned("d2l")
+    release = editions.release(version)
+    return (version, release) if release else None
+
+
+def plan_pins(plan: Plan) -> Iterator[Problem]:
+    """d2l asks for exact versions, and the index has no wheels of them for this Python. pip then takes the
+    sources and tries to compile them: it fails after minutes with `Failed building wheel for numpy` or
+    `metadata-generation-failed`. Take the Python that the book was written with."""
+    asked = _asked(plan)
+    if asked is None or not plan.python:
+        return
+    version, release = asked
+    lacking = pins_without_wheels(release, plan.python, plan.platform)
+    if lacking:
+        yield Problem(
+            "error",
+            tr("d2l {version} cannot be installed with Python {python}", version=version, python=plan.python),
+            "python",
+            tuple(
+                Found(
+                    tr(
+                        "{spec} has wheels for Python {pythons}",
+                        spec=f"{name}=={release.pins[name]}",
+                        pythons=pythons or "-",
+                    ),
+                )
+                for name in lacking
+                for pythons in (WHEELS[f"{name}=={release.pins[name]}"].get(plan.platform, ""),)
+            ),
+            _way_out(release, version, plan.platform),
+        )
+
+
+def plan_python(plan: Plan) -> Iterator[Problem]:
+    """PyTorch is published for a few Python versions at a time. For another one pip says
+    `No matching distribution found for torch`."""
+    torch = plan.pinned("torch")
+    release = matrix.release(torch)
+    if release is None or not plan.python:
+        return
+    first, last = release.pythons
+    if not Version(first) <= Version(plan.python) <= Version(last):
+        yield Problem(
+            "error",
+            tr("torch {torch} is made for Python {first} to {last}", torch=torch, first=first, last=last),
+            "torch",
+            (Found("Python", plan.python),),
+            (Command(("uv", "venv", "--python", last, "d2l")),),
+        )
+
+
+def plan_pair(plan: Plan) -> Iterator[Problem]:
+    """Each torchvision and each torchaudio is made for one torch. pip refuses the pair with
+    `ResolutionImpossible`, or, one after the other, replaces the torch that was there."""
+    release = matrix.release(plan.pinned("torch"))
+    for name, fitting in (("torchvision", release.vision), ("torchaudio", release.audio)) if release else ():
+        have = plan.pinned(name)
+        if have and fitting and have not in fitting:
+            yield Problem(
+                "error",
+                tr(
+                    "{name} {have} does not go with torch {torch}",
+                    name=name,
+                    have=have,
+                    torch=plan.pinned("torch"),
+                ),
+                name,
+                (Found(tr("made for it"), joined(fitting)),),
+                (Command(text=f"{name}=={fitting[0]}"),),
+            )
+
+
+def plan_conflict(plan: Plan) -> Iterator[Problem]:
+    """d2l accepts one exact version of each of these packages. Asking for another one beside it ends with
+    `ResolutionImpossible`; installing it afterwards breaks d2l."""
+    asked = _asked(plan)
+    if asked is None:
+        return
+    version, release = asked
+    for name, pin in release.pins.items():
+        spec = plan.specs.get(name)
+        if spec is not None and not spec.contains(pin):
+            yield Problem(
+                "error",
+                tr(
+                    "d2l {version} wants {name} {wanted}, not {spec}",
+                    version=version,
+                    name=name,
+                    wanted=pin,
+                    spec=spec,
+                ),
+                name,
+                (),
+                (Command(text=f"{name}=={pin}"),),
+            )
+
+
+def plan_numpy(plan: Plan) -> Iterator[Problem]:
+    """torch before 2.3 was compiled for numpy 1 and does not keep pip from installing numpy 2, with which
+    `tensor.numpy()` fails. d2l's own pin would keep it away; without d2l say `numpy<2`."""
+    torch, asked = parsed(plan.pinned("torch")), _asked(plan)
+    if torch is None or torch >= Version("2.3") or (asked and "numpy" in asked[1].pins):
+        return
+    spec = plan.specs.get("numpy", SpecifierSet())
+    if spec.contains("2.0.0") or spec.contains("2.2.0"):
+        yield Problem(
+            "error" if "numpy" in plan.specs else "warning",
+            tr("torch {torch} needs numpy 1", torch=torch),
+            "numpy",
+            (),
+            (Command(text='"numpy<2"'),),
+        )
+
+
+def plan_inline(plan: Plan) -> Iterator[Problem]:
+    """d2l 0.17 pins matplotlib 3.5.1 or older and leaves matplotlib-inline open. pip takes the newest one,
+    which does not work with that matplotlib: `'RcParams' object has no attribute '_get'` at the import."""
+    asked = _asked(plan)
+    if asked is None or asked[1].edition != "zh" or not asked[1].pins:
+        return
+    if plan.specs.get("matplotlib-inline", SpecifierSet()).contains("0.2.0"):
+        yield Problem(
+            "warning",
+            tr("d2l {version} needs matplotlib-inline below 0.2", version=asked[0]),
+            "matplotlib-inline",
+            (),
+            (Command(text='"matplotlib-inline<0.2"'),),
+        )
+
+
+def plan_unknown(plan: Plan) -> Iterator[Problem]:
+    """The doctor knows the releases of torch from 1.12.0 and of d2l from 0.17.0, by their exact versions.
+    What was asked for otherwise was not judged."""
+    unknown = [
+        name
+        for name, known in (("d2l", editions.RELEASES), ("torch", matrix.RELEASES))
+        if name in plan.specs and plan.pinned(name) not in known
+    ]
+    if not plan.python:
+        unknown.append("python")
+    if unknown:
+        yield Problem(
+            "not-checked",
+            tr("no exact, known version of {names} was given", names=joined(unknown)),
+            unknown[0],
+        )

@@ -1,0 +1,143 @@
+"""``colab.ipynb``: a notebook whose first cell puts the environment onto Colab's machine, and checks it.
+
+Colab's own Python is newer than d2l's pins allow, and condacolab replaces packages under that same Python,
+so neither can hold this environment. The notebook makes a prefix of its own with micromamba, from the
+explicit list that it carries itself (no address of this repository is needed, and nothing is uploaded), and
+runs cells marked ``%%d2l`` in a kernel of that prefix.
+"""
+
+from __future__ import annotations
+
+import json
+
+from d2lenv.export.formats import explicit
+from d2lenv.export.table import Bundle
+
+MICROMAMBA = (
+    "https://conda.anaconda.org/conda-forge/linux-64/micromamba-2.8.1-0.tar.bz2",
+    "a934c3709c997feae403a27fd1e321c106d26ffa4f294800ffb11cbc9a3e8515",
+)
+"""Address and sha256 from conda-forge's index; a fixed one, so that the notebook is the same every day."""
+
+INSTALL = '''\
+# Download micromamba, verify it, and install the packages listed below.
+import hashlib, io, os, pathlib, subprocess, tarfile, urllib.request
+
+PREFIX = pathlib.Path("/content/d2l-env")
+ROOT = pathlib.Path("/content/micromamba")
+MICROMAMBA = "{url}"
+SHA256 = "{sha256}"
+PACKAGES = """\\
+{packages}"""
+
+if not (PREFIX / "conda-meta" / "history").exists():
+    archive = urllib.request.urlopen(MICROMAMBA, timeout=120).read()
+    if hashlib.sha256(archive).hexdigest() != SHA256:
+        raise SystemExit("The download of micromamba is damaged; run this cell again.")
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:bz2") as tar:
+        program = tar.extractfile("bin/micromamba").read()
+    ROOT.mkdir(parents=True, exist_ok=True)
+    (ROOT / "micromamba").write_bytes(program)
+    (ROOT / "micromamba").chmod(0o755)
+    (ROOT / "packages.lock").write_text(PACKAGES)
+    subprocess.run(
+        [ROOT / "micromamba", "create", "--yes", "--root-prefix", ROOT, "--prefix", PREFIX,
+         "--file", ROOT / "packages.lock"],
+        check=True,
+    )
+
+CHECK = """
+import sys, torch, torchvision, d2l
+print("Python", sys.version.split()[0], "| torch", torch.__version__, "| d2l", d2l.__version__)
+print("GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used")
+assert torch.ones(2).sum().item() == 2
+"""
+env = {{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MPLBACKEND")}}
+subprocess.run([PREFIX / "bin" / "python", "-c", CHECK], check=True, env=env)
+print("The environment is ready. Run the next cell, then start your own cells with %%d2l")
+'''
+
+MAGIC = '''\
+# Make %%d2l: it runs a cell in the environment's own Python, which keeps its variables between cells.
+import os, pathlib, subprocess
+
+from IPython.core.magic import register_cell_magic
+from IPython.display import publish_display_data
+from jupyter_client.manager import start_new_kernel
+
+PYTHON = pathlib.Path("/content/d2l-env/bin/python")
+# What Colab sets for its own Python would reach into this one.
+ENV = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MPLBACKEND")}
+subprocess.run([PYTHON, "-m", "ipykernel", "install", "--user", "--name", "d2l"], check=True, env=ENV)
+manager, client = start_new_kernel(kernel_name="d2l", startup_timeout=120, env=ENV)
+
+
+def show(message):
+    kind, content = message["msg_type"], message["content"]
+    if kind == "stream":
+        print(content["text"], end="")
+    elif kind in ("display_data", "execute_result"):
+        publish_display_data(content["data"], content["metadata"])
+    elif kind == "error":
+        print("\\n".join(content["traceback"]))
+
+
+@register_cell_magic
+def d2l(line, cell):
+    """Run the cell in the d2l environment."""
+    reply = client.execute_interactive(cell, output_hook=show, allow_stdin=False)
+    if reply["content"]["status"] == "error":
+        raise RuntimeError("the cell failed; its error stands above")
+'''
+
+TRY = """\
+%%d2l
+%matplotlib inline
+import torch
+from d2l import torch as d2l
+
+x = torch.arange(0, 3, 0.1)
+d2l.plot(x, [x**2, 2 * x], "x", "y", legend=["x²", "2x"])
+print("device:", d2l.try_gpu())
+"""
+
+
+def files(bundle: Bundle) -> dict[str, str]:
+    """``colab.ipynb``, where the environment has linux-64."""
+    target = bundle.target("linux-64")
+    if target is None:
+        return {}
+    packages = "@EXPLICIT\n" + "".join(f"{explicit.line(package)}\n" for package in target.packages)
+    about = (
+        f"# {bundle.title} on Google Colab\n\n"
+        f"{bundle.head(target)}\n\n"
+        "1. `Runtime → Change runtime type`: choose a GPU where the environment is for one.\n"
+        "2. Run the next two cells; the first one downloads the packages and takes some minutes.\n"
+        "3. Start each of your own cells with `%%d2l`. They run in the environment's Python, not in Colab's, "
+        "whose Python is newer than d2l allows.\n\n"
+        "Checked: not checked on the service."
+    )
+    install = INSTALL.format(url=MICROMAMBA[0], sha256=MICROMAMBA[1], packages=packages)
+    cells = [
+        _cell("about", "markdown", about),
+        _cell("install", "code", install),
+        _cell("magic", "code", MAGIC),
+        _cell("try", "code", TRY),
+    ]
+    metadata: dict[str, object] = {
+        "colab": {"name": f"{bundle.title}.ipynb", "provenance": []},
+        "d2lenv": {"head": bundle.head(target)},
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    if any(package.name == "pytorch-cuda" for package in target.packages):
+        metadata["accelerator"] = "GPU"
+    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return {f"{bundle.folder}/colab.ipynb": json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"}
+
+
+def _cell(name: str, kind: str, source: str) -> dict[str, object]:
+    cell: dict[str, object] = {"cell_type": kind, "id": name, "metadata": {}}
+    if kind == "code":
+        cell |= {"execution_count": None, "outputs": []}
+    return cell | {"source": source.rstrip("\n").splitlines(keepends=True)}

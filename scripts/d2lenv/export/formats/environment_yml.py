@@ -1,0 +1,209 @@
+"""``environment.yml`` in its several forms: every package exactly, what a person would write, and Binder's.
+
+- ``environment-PLATFORM.yml``: every package ``=version=build``, for conda and mamba.
+- ``environment.yml``: the same for all platforms together, with conda-lock's ``# [linux64]`` selectors; it is
+  the source that ``conda-lock.yml`` beside it names. conda does not know selectors, so in an environment of
+  several platforms this one is for conda-lock only, and says so.
+- ``environment.short.yml`` (``environment.short-PLATFORM.yml`` where platforms differ): what was asked for.
+- ``studio-lab.yml``, ``.binder/environment.yml``: linux-64 for those services.
+
+A package is written with its channel unless that is the environment's first: under strict priority a
+channel hides the later ones' packages of the same name.
+"""
+
+from __future__ import annotations
+
+from d2lenv.export.formats.text import bytes_text, comment, scalar
+from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+
+SELECTORS = {
+    "linux-64": "linux64",
+    "linux-aarch64": "aarch64",
+    "linux-ppc64le": "ppc64le",
+    "osx-64": "osx64",
+    "osx-arm64": "arm64",
+    "win-64": "win64",
+}
+"""conda subdir → conda-lock's selector that is true there and nowhere else (its ``selectors.py``)."""
+
+STUDIO_LAB_DISK = 15_000_000_000
+"""Bytes of a Studio Lab project (https://github.com/aws-sagemaker-jp/awesome-studio-lab-jp/discussions/4)."""
+
+UNPACKED_PER_ARCHIVE = 3.5
+"""How much larger an installed package is than its archive, with room to spare.
+
+2.9 for the twelve largest libraries (3.5 GB) of torch 2.0.1 for CUDA 11.7, sampled with zstd -16, 2026-11-22.
+"""
+
+_NOT_VERIFIED = (
+    "conda solves this file again and does not check hashes. What it installs has these versions and builds,",
+    "but only conda-PLATFORM.lock and conda-lock.yml install the same bytes.",
+)
+
+
+def every_package(bundle: Bundle) -> dict[str, str]:
+    """``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
+    found = {f"{bundle.folder}/environment-{t.platform}.yml": _exact(bundle, t) for t in bundle.targets}
+    if not selector_problem(bundle):
+        found[f"{bundle.folder}/environment.yml"] = _all_platforms(bundle)
+    return found
+
+
+def short(bundle: Bundle) -> dict[str, str]:
+    """What a person would write; one file where all platforms agree."""
+    wanted = {t.platform: _asked(bundle, t) for t in bundle.targets}
+    notes = (
+        bundle.head(),
+        "",
+        "What was asked for, not what was locked: conda chooses the rest anew on every installation. Choose",
+        "conda-PLATFORM.lock for the tested packages.",
+    )
+    texts = {
+        platform: _file(bundle, notes, [f"- {scalar(spec)}\n" for spec in specs], bundle.title)
+        for platform, specs in wanted.items()
+    }
+    if len(set(texts.values())) == 1:
+        return {f"{bundle.folder}/environment.short.yml": next(iter(texts.values()))}
+    return {f"{bundle.folder}/environment.short-{platform}.yml": text for platform, text in texts.items()}
+
+
+def studio_lab(bundle: Bundle) -> dict[str, str]:
+    """``studio-lab.yml``, where the environment has linux-64."""
+    target = bundle.target("linux-64")
+    if target is None:
+        return {}
+    archives = sum(package.size or 0 for package in target.packages)
+    needed = installed_bytes(target)
+    fits = "fits" if needed <= STUDIO_LAB_DISK else "DOES NOT FIT"
+    unknown = sum(package.size is None for package in target.packages)
+    beside = f" and {unknown} of unknown size" if unknown else ""
+    notes = (
+        bundle.head(target),
+        "",
+        "For Amazon SageMaker Studio Lab: right-click this file, `Build Conda Environment`; then choose the",
+        f"kernel `{bundle.title}`. Without the menu entry: `conda env create -f studio-lab.yml`.",
+        f"Disk: archives {bytes_text(archives)}{beside}, with what is unpacked about {bytes_text(needed)};",
+        f"that {fits} into a project's {bytes_text(STUDIO_LAB_DISK)}. `conda clean --all` frees some.",
+        "Checked: not checked on the service.",
+        "",
+        *_NOT_VERIFIED,
+    )
+    return {f"{bundle.folder}/studio-lab.yml": _file(bundle, notes, _specs(bundle, target), bundle.title)}
+
+
+def binder(bundle: Bundle) -> dict[str, str]:
+    """``.binder/environment.yml``, for the one environment that Binder gets.
+
+    A copy and not a link: Git for Windows checks links out as text files by default, and the file says
+    other things about itself than the one in ``envs/``.
+    """
+    target = bundle.target("linux-64")
+    if target is None or not bundle.binder:
+        return {}
+    notes = (
+        bundle.head(target),
+        "",
+        "For Binder (mybinder.org, repo2docker), which looks in this folder. It has no GPU.",
+        "Checked: not checked on the service.",
+        "",
+        *_NOT_VERIFIED,
+    )
+    return {".binder/environment.yml": _file(bundle, notes, _specs(bundle, target), bundle.title)}
+
+
+def installed_bytes(target: Target) -> int:
+    """A rough upper estimate, in bytes, of the disk that an installation needs with its archives kept."""
+    archives = sum(package.size or 0 for package in target.packages)
+    return int(archives * (1 + UNPACKED_PER_ARCHIVE))
+
+
+def spec(bundle: Bundle, package: Package) -> str:
+    """``name=version=build``, after its channel unless that is the first."""
+    exact = f"{package.name}={package.version}={package.build}"
+    first = bundle.channels[0] if bundle.channels else ""
+    return exact if package.channel == first else f"{channel_name(package.channel)}::{exact}"
+
+
+def pip_line(wheel: Wheel) -> str:
+    """The one file that the lock names: ``==`` could fetch another file, or another index's package."""
+    return f"{wheel.name} @ {wheel.url}" + (f"#sha256={wheel.sha256}" if wheel.sha256 else "")
+
+
+def selector_problem(bundle: Bundle) -> str:
+    """Why conda-lock cannot describe these platforms together; empty when it can."""
+    subdirs = [target.subdir for target in bundle.targets]
+    if len(set(subdirs)) < len(subdirs):
+        return f"two platforms share a subdir: {', '.join(t.platform for t in bundle.targets)}"
+    unknown = sorted(set(subdirs) - set(SELECTORS))
+    return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""
+
+
+def _exact(bundle: Bundle, target: Target) -> str:
+    notes = (bundle.head(target), "", f"For {target.subdir}, with conda or mamba.", *_NOT_VERIFIED)
+    return _file(bundle, notes, _specs(bundle, target), bundle.title)
+
+
+def _specs(bundle: Bundle, target: Target) -> list[str]:
+    lines = [f"- {scalar(spec(bundle, p))}\n" for p in sorted(target.packages, key=lambda p: p.name)]
+    if target.wheels:
+        lines.append("- pip:\n")
+        lines += [f"  - {scalar(pip_line(wheel))}\n" for wheel in target.wheels]
+    return lines
+
+
+def _all_platforms(bundle: Bundle) -> str:
+    subdirs = sorted(target.subdir for target in bundle.targets)
+    notes = [bundle.head(), ""]
+    if len(subdirs) > 1:
+        notes += [
+            "For conda-lock only: it reads the `# [linux64]` marks, conda and mamba do not. With those, take",
+            "environment-PLATFORM.yml.",
+        ]
+    else:
+        notes += [f"For {subdirs[0]}, with conda, mamba or conda-lock.", *_NOT_VERIFIED]
+    conda: dict[tuple[str, str], list[str]] = {}
+    pip: dict[tuple[str, str], list[str]] = {}
+    for target in bundle.targets:
+        for package in target.packages:
+            conda.setdefault((package.name, spec(bundle, package)), []).append(target.subdir)
+        for wheel in target.wheels:
+            pip.setdefault((wheel.name, pip_line(wheel)), []).append(target.subdir)
+    lines = _with_selectors(conda, "", subdirs)
+    if pip:
+        lines += ["- pip:\n", *_with_selectors(pip, "  ", subdirs)]
+    return _file(bundle, notes, lines, bundle.title, platforms=subdirs)
+
+
+def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdirs: list[str]) -> list[str]:
+    lines: list[str] = []
+    for (_, text), where in sorted(found.items()):
+        item = f"{indent}- {scalar(text)}"
+        if len(where) == len(subdirs):
+            lines.append(f"{item}\n")
+        else:
+            lines += [f"{item}  # [{SELECTORS[subdir]}]\n" for subdir in sorted(where)]
+    return lines
+
+
+def _asked(bundle: Bundle, target: Target) -> tuple[str, ...]:
+    """The manifest's specs; without a manifest, the packages that no other needs, with their versions."""
+    if bundle.asked:
+        return bundle.asked[target.platform]
+    needed = {item.split()[0] for package in target.packages for item in package.depends}
+    roots = sorted((p for p in target.packages if p.name not in needed), key=lambda p: p.name)
+    return tuple(f"{package.name}={package.version}" for package in roots)
+
+
+def _file(
+    bundle: Bundle,
+    notes: tuple[str, ...] | list[str],
+    lines: list[str],
+    name: str,
+    platforms: list[str] | None = None,
+) -> str:
+    channels = [*(channel_name(url) for url in bundle.channels), "nodefaults"]
+    head = f"name: {scalar(name)}\nchannels:\n" + "".join(f"- {scalar(item)}\n" for item in channels)
+    if platforms is not None:
+        head += "platforms:\n" + "".join(f"- {scalar(item)}\n" for item in platforms)
+    dependencies = "dependencies:\n" + "".join(lines) if lines else "dependencies: []\n"
+    return comment(*notes) + head + dependencies

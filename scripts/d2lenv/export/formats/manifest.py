@@ -1,0 +1,151 @@
+"""``MANIFEST.md``: for each environment the table that a person reads, and what changed since a release.
+
+The previous release stands in ``previous.json`` at the root of the exports, written by
+``d2lenv export --previous``: a name and the versions of that time. With it the manifest depends on committed
+files only; tags are missing in a shallow clone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.export.formats.text import bytes_text
+from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+
+PREVIOUS = "previous.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What an earlier release had.
+
+    Attributes:
+        name: of the release: a tag, or a file's name.
+        environments: environment → platform → package → "version build".
+    """
+
+    name: str
+    environments: Mapping[str, Mapping[str, Mapping[str, str]]]
+
+
+def files(bundle: Bundle) -> dict[str, str]:
+    return {f"{bundle.folder}/MANIFEST.md": _text(bundle)}
+
+
+def versions(target: Target) -> dict[str, str]:
+    """package → "version build"; what :data:`PREVIOUS` keeps of a platform."""
+    found = {package.name: f"{package.version} {package.build}" for package in target.packages}
+    return found | {f"{wheel.name} (PyPI)": wheel.version for wheel in target.wheels}
+
+
+def previous_text(release: Release) -> str:
+    """The text of :data:`PREVIOUS`."""
+    data = {
+        "made-by": "d2lenv export --previous",
+        "release": release.name,
+        "environments": release.environments,
+    }
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def read_previous(path: Path) -> Release | None:
+    """The release that ``path`` keeps; None where there is no such file.
+
+    Raises:
+        D2lEnvError: the file is there but is not what ``d2lenv export --previous`` writes.
+    """
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        environments = {
+            str(environment): {
+                str(platform): {str(package): str(version) for package, version in packages.items()}
+                for platform, packages in platforms.items()
+            }
+            for environment, platforms in data["environments"].items()
+        }
+        return Release(str(data["release"]), environments)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise D2lEnvError(
+            tr("{path} is not a list of a release's packages", path=path),
+            why=f"{type(error).__name__}: {error}",
+            fix=tr("`d2lenv export --previous REVISION` writes it again"),
+        ) from error
+
+
+def escaped(text: str) -> str:
+    """``text`` so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@:-])", lambda m: f"&#{ord(m.group(1))};", " ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    """Leave ordinary names readable in the source, escape everything else."""
+    return text if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9 .,=/-]|_(?=[A-Za-z0-9]))*", text) else escaped(text)
+
+
+def _text(bundle: Bundle) -> str:
+    lines = [f"<!-- {bundle.head().replace('--', '-&#45;')} -->", "", f"# {_cell(bundle.environment)}", ""]
+    lines += ["| platform | packages | download |", "|---|--:|--:|"]
+    for target in bundle.targets:
+        count = len(target.packages) + len(target.wheels)
+        size = sum(package.size or 0 for package in target.packages)
+        unknown = sum(package.size is None for package in target.packages) + len(target.wheels)
+        note = f" and {unknown} of unknown size" if unknown else ""
+        lines.append(f"| {target.platform} | {count} | {bytes_text(size)}{note} |")
+    lines += ["", "## Packages", ""]
+    platforms = [target.platform for target in bundle.targets]
+    lines.append(f"| package | {' | '.join(platforms)} | licence | size | from |")
+    lines.append(f"|---|{'---|' * len(platforms)}---|--:|---|")
+    lines += _rows(bundle)
+    bare = sorted({p.file_name for t in bundle.targets for p in t.packages if not p.md5 and not p.sha256})
+    if bare:
+        names = ", ".join(_cell(name) for name in bare)
+        lines += ["", f"No hash is known of: {names}. What is downloaded is not verified."]
+    lines += ["", "## Changes", "", *_changes(bundle)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(bundle: Bundle) -> Iterable[str]:
+    found: dict[tuple[str, str], dict[str, Package | Wheel]] = {}
+    for target in bundle.targets:
+        for package in target.packages:
+            found.setdefault((package.name, ""), {})[target.platform] = package
+        for wheel in target.wheels:
+            found.setdefault((wheel.name, "PyPI"), {})[target.platform] = wheel
+    for (name, kind), where in sorted(found.items()):
+        conda = [package for package in where.values() if isinstance(package, Package)]
+        cells = [_cell(where[t.platform].version) if t.platform in where else "–" for t in bundle.targets]
+        licence = ", ".join(sorted({package.license or "unknown" for package in conda})) or "unknown"
+        sizes = sorted({package.size for package in conda if package.size is not None})
+        size = "unknown" if not sizes else bytes_text(sizes[0])
+        if len(sizes) > 1 and bytes_text(sizes[0]) != bytes_text(sizes[-1]):
+            size = f"{bytes_text(sizes[0])} – {bytes_text(sizes[-1])}"
+        source = kind or ", ".join(sorted({channel_name(package.channel) for package in conda}))
+        yield f"| {_cell(name)} | {' | '.join(cells)} | {_cell(licence)} | {size} | {_cell(source)} |"
+
+
+def _changes(bundle: Bundle) -> list[str]:
+    if not bundle.previous_name:
+        return ["No release before this one."]
+    lines = [f"Since {_cell(bundle.previous_name)}:", ""]
+    if bundle.previous is None:
+        return [*lines, "This environment is new."]
+    platforms = sorted(set(bundle.previous) | {target.platform for target in bundle.targets})
+    now = {target.platform: versions(target) for target in bundle.targets}
+    table: list[str] = []
+    for platform in platforms:
+        old, new = bundle.previous.get(platform, {}), now.get(platform, {})
+        for name in sorted(set(old) | set(new)):
+            before, after = old.get(name, "–"), new.get(name, "–")
+            if before != after:
+                table.append(f"| {_cell(platform)} | {_cell(name)} | {_cell(before)} | {_cell(after)} |")
+    if not table:
+        return [*lines, "Nothing changed."]
+    return [*lines, "| platform | package | before | now |", "|---|---|---|---|", *table]

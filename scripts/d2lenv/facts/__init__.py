@@ -1,0 +1,1 @@
+"""Dated tables, one row a thing, with look-ups and no other logic."""

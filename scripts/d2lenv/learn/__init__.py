@@ -1,0 +1,1 @@
+"""What a learner opens: the lab, the books, `#@save`."""

@@ -1,0 +1,1 @@
+"""Notebooks, their results and the report."""

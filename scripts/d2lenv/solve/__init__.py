@@ -1,0 +1,1 @@
+"""From pixi.toml to pixi.lock, and whether the lock satisfies it."""

@@ -1,0 +1,364 @@
+"""``pixi.toml`` → ``pixi.lock`` with the embedded solver (py-rattler, the same Rust core as pixi's).
+
+Records come from the channels, or offline from a snapshot folder ``<channel>/<subdir>/repodata.json``;
+their addresses are the real channels' either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from rattler import (
+    Channel,
+    ChannelPriority,
+    Client,
+    Gateway,
+    LockChannel,
+    LockFile,
+    LockPlatform,
+    RepoDataRecord,
+    SparseRepoData,
+    solve,
+    solve_with_sparse_repodata,
+)
+from rattler.exceptions import FetchRepoDataError, GatewayError, SolverError
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.facts.platforms import VIRTUAL_PACKAGES
+from d2lenv.workspace.lockfile import Key, Lock, record_digest
+from d2lenv.workspace.manifest import Environment, Spec, Workspace
+
+Solution = Mapping[Key, tuple[RepoDataRecord, ...]]
+"""(environment, platform) → its records, sorted by name."""
+
+MAX_REASON_LINES = 30
+"""As much of a solver's reason as a person reads."""
+
+
+@dataclass
+class Snapshot:
+    """Repodata in a folder; each file is opened once.
+
+    Attributes:
+        folder: holds ``<channel>/<subdir>/repodata.json``.
+    """
+
+    folder: Path
+    _open: dict[tuple[str, str], SparseRepoData] = field(default_factory=dict, repr=False)
+
+    def repodata(self, channels: Sequence[str], platform: str) -> list[SparseRepoData]:
+        """Repodata of ``platform`` and ``noarch`` in each channel, highest priority first.
+
+        Raises:
+            D2lEnvError: the folder lacks a channel or a subdir, or a file in it is not repodata.
+        """
+        return [self._subdir(channel, subdir) for channel in channels for subdir in (platform, "noarch")]
+
+    def _subdir(self, channel: str, subdir: str) -> SparseRepoData:
+        key = (channel, subdir)
+        if key not in self._open:
+            path = self._path(*key)
+            if not path.is_file():
+                name = path.parents[1].name
+                raise D2lEnvError(
+                    tr("the snapshot {folder} lacks channel `{name}`", folder=self.folder, name=name),
+                    why=tr("{path} does not exist", path=path),
+                    fix=tr("give a folder with <channel>/<subdir>/repodata.json for every channel"),
+                )
+            try:
+                self._open[key] = SparseRepoData(Channel(channel), subdir, path)
+            except Exception as error:  # py-rattler raises bare OSError or ValueError for a damaged file
+                raise D2lEnvError(tr("{path} is not repodata", path=path), why=str(error)) from error
+        return self._open[key]
+
+    def _path(self, channel: str, subdir: str) -> Path:
+        return self.folder / channel.rstrip("/").rsplit("/", 1)[-1] / subdir / "repodata.json"
+
+    def damaged(self, error: OSError) -> D2lEnvError:
+        """What to say of ``error``: records are parsed when they are needed, and the error names no file."""
+        for key, source in self._open.items():
+            for name in source.package_names():
+                try:
+                    source.load_records(name)
+                except OSError as found:
+                    return D2lEnvError(
+                        tr("{path} is not repodata", path=self._path(*key)), why=f"{name}: {found}"
+                    )
+        return D2lEnvError(tr("{path} is not repodata", path=self.folder), why=str(error))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a new lock has where the old one had something else.
+
+    Attributes:
+        package: conda name.
+        old: ``version build`` or empty.
+        new: ``version build`` or empty.
+        places: ``environment/platform``, sorted.
+    """
+
+    package: str
+    old: str
+    new: str
+    places: tuple[str, ...]
+
+
+def solve_workspace(
+    workspace: Workspace,
+    snapshot: Snapshot | None,
+    *,
+    preferred: Lock | None = None,
+    released: frozenset[str] = frozenset(),
+    say: Callable[[str], None] = lambda text: None,
+) -> Solution:
+    """Solve every environment for every platform.
+
+    Args:
+        snapshot: where records come from; None asks the channels themselves.
+        preferred: records of this lock stay where they still satisfy the manifest.
+        released: names whose locked records are not preferred (``lock --update NAME``).
+        say: receives one line for each solve.
+
+    Raises:
+        D2lEnvError: a solve failed; environment, platform and the spec to blame come first.
+    """
+    solution: dict[Key, tuple[RepoDataRecord, ...]] = {}
+    # Environments of one solve group, and environments with equal questions, share one answer.
+    answers: dict[object, list[RepoDataRecord]] = {}
+    for environment in workspace.environments.values():
+        for platform in environment.platforms:
+            members = group_members(workspace, environment, platform)
+            specs = sorted({spec for member in members for spec in member.specs[platform]}, key=_order)
+            channels = tuple(dict.fromkeys(c for member in members for c in member.channels))
+            kept = _kept(preferred, members, platform, released)
+            texts = tuple(spec.text for spec in specs)
+            question = (platform, channels, texts, tuple(record.url for record in kept))
+            if question not in answers:
+                say(tr("solving {name} for {platform}", name=environment.name, platform=platform))
+                answers[question] = asyncio.run(
+                    _solve_one(
+                        environment.name,
+                        platform,
+                        channels,
+                        specs,
+                        snapshot=snapshot,
+                        kept=kept,
+                    )
+                )
+            records = answers[question]
+            if len(members) > 1:
+                wanted = {spec.name for spec in environment.specs[platform]}
+                records = reachable(records, wanted)
+            solution[environment.name, platform] = tuple(sorted(records, key=lambda r: r.name.normalized))
+    return solution
+
+
+def group_members(workspace: Workspace, environment: Environment, platform: str) -> list[Environment]:
+    """The environments that pixi solves together with ``environment`` on ``platform``."""
+    if not environment.solve_group:
+        return [environment]
+    return [
+        other
+        for other in workspace.environments.values()
+        if other.solve_group == environment.solve_group and platform in other.platforms
+    ]
+
+
+def reachable(records: Iterable[RepoDataRecord], names: set[str]) -> list[RepoDataRecord]:
+    """The records that ``names`` need, directly or through ``depends``."""
+    by_name = {record.name.normalized: record for record in records}
+    found: dict[str, RepoDataRecord] = {}
+    queue = sorted(names)
+    while queue:
+        name = queue.pop()
+        if name in found or name not in by_name:
+            continue
+        found[name] = by_name[name]
+        queue.extend(depend_name(depend) for depend in by_name[name].depends)
+    return list(found.values())
+
+
+@cache
+def depend_name(depend: str) -> str:
+    """``libblas >=3.9.0,<4.0a0`` → ``libblas``."""
+    name = depend.split("::")[-1].strip()
+    for index, char in enumerate(name):
+        if char in " =<>!~[;":
+            return name[:index].lower()
+    return name.lower()
+
+
+def _order(spec: Spec) -> tuple[str, str]:
+    return spec.name, spec.text
+
+
+def _kept(
+    lock: Lock | None, members: Iterable[Environment], platform: str, released: frozenset[str]
+) -> list[RepoDataRecord]:
+    """The locked records that are preferred: of a name that two environments lock, the first one's."""
+    kept: dict[str, RepoDataRecord] = {}
+    for member in members:
+        if lock is not None and platform in lock.platforms(member.name):
+            for record in lock.records(member.name, platform):
+                kept.setdefault(record.name.normalized, record)
+    return [record for name, record in sorted(kept.items()) if name not in released]
+
+
+async def _solve_one(
+    environment: str,
+    platform: str,
+    channels: tuple[str, ...],
+    specs: list[Spec],
+    *,
+    snapshot: Snapshot | None,
+    kept: list[RepoDataRecord],
+) -> list[RepoDataRecord]:
+    virtual = [package.for_solver() for package in VIRTUAL_PACKAGES[platform]]
+
+    async def attempt(texts: list[str], locked: list[RepoDataRecord]) -> list[RepoDataRecord]:
+        if snapshot is not None:
+            return await solve_with_sparse_repodata(
+                texts,
+                snapshot.repodata(channels, platform),
+                locked_packages=locked,
+                virtual_packages=virtual,
+                channel_priority=ChannelPriority.Strict,
+            )
+        return await solve(
+            [Channel(channel) for channel in channels],
+            texts,
+            gateway=_gateway(),
+            platforms=[platform, "noarch"],  # type: ignore[list-item]  # its own literal type
+            locked_packages=locked,
+            virtual_packages=virtual,
+            channel_priority=ChannelPriority.Strict,
+        )
+
+    try:
+        kept = await _as_in_channel(kept, channels, platform, snapshot)
+        return await attempt([spec.text for spec in specs], kept)
+    except (FetchRepoDataError, GatewayError) as error:
+        raise D2lEnvError(
+            tr("the channels of `{name}` for {platform} cannot be read", name=environment, platform=platform),
+            why=_short(str(error)),
+            fix=tr("check the network or a mirror, or solve offline with --snapshot DIR"),
+        ) from error
+    except OSError as error:
+        if snapshot is None:
+            raise
+        raise snapshot.damaged(error) from error
+    except SolverError as error:
+        blamed = []
+        for spec in specs:
+            with suppress(SolverError):
+                await attempt([other.text for other in specs if other is not spec], kept)
+                blamed.append(f"{spec.text} {spec.where}")
+        raise D2lEnvError(
+            tr("`{name}` for {platform} has no solution", name=environment, platform=platform),
+            why="\n".join(
+                [
+                    tr("without any one of these it has: {specs}", specs="; ".join(blamed))
+                    if blamed
+                    else tr("no single spec is to blame"),
+                    _short(str(error)),
+                ]
+            ),
+            fix=tr("change the spec in pixi.toml; pixi.lock was left as it is"),
+        ) from error
+
+
+def _short(reason: str) -> str:
+    lines = reason.strip().splitlines()
+    if len(lines) <= MAX_REASON_LINES:
+        return "\n".join(lines)
+    left_out = len(lines) - MAX_REASON_LINES
+    return "\n".join([*lines[:MAX_REASON_LINES], tr("… and {count} more lines", count=left_out)])
+
+
+@cache
+def _gateway() -> Gateway:
+    """What asks the channels for records: through the same mirrors, proxies and certificates as pixi."""
+    try:
+        from rattler import Config
+    except ImportError:  # py-rattler before 0.28
+        return Gateway()
+    return Gateway(client=Client.from_config(Config.load_from_default_locations("pixi")))
+
+
+async def _as_in_channel(
+    kept: list[RepoDataRecord], channels: tuple[str, ...], platform: str, snapshot: Snapshot | None
+) -> list[RepoDataRecord]:
+    """The channel's own version of each locked record, so that a lock changed by hand is not passed on.
+
+    A record that the channel no longer has stays as it was locked, as pixi does.
+    """
+    names = [record.name.normalized for record in kept]
+    found: Iterable[Iterable[RepoDataRecord]]
+    if snapshot is not None:
+        found = [
+            source.load_records(name) for source in snapshot.repodata(channels, platform) for name in names
+        ]
+    else:
+        sources = [Channel(channel) for channel in channels]
+        places = [platform, "noarch"]
+        found = await _gateway().query(sources, places, names, recursive=False)  # type: ignore[arg-type]
+    fresh = {record.url: record for records in found for record in records}
+    return [fresh.get(record.url, record) for record in kept]
+
+
+def build_lock(workspace: Workspace, solution: Solution) -> LockFile:
+    """The lock that pixi would write: channels with a closing slash, pixi's own platform rows."""
+    names = sorted({platform for _, platform in solution})
+    platforms = {
+        name: LockPlatform(name, virtual_packages=[package.locked for package in VIRTUAL_PACKAGES[name]])
+        for name in names
+    }
+    lock = LockFile(list(platforms.values()))
+    for environment in workspace.environments.values():
+        lock.set_channels(environment.name, [LockChannel(channel) for channel in environment.channels])
+    for (environment_name, platform), records in solution.items():
+        for record in records:
+            lock.add_conda_package(environment_name, platforms[platform], record)
+    return lock
+
+
+def lock_text(lock: LockFile) -> str:
+    """The canonical text of ``lock``."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pixi.lock"
+        lock.to_path(path)
+        return path.read_text(encoding="utf-8")
+
+
+def changes(old: Lock | None, new: Solution) -> list[Change]:
+    """What differs between two locks, sorted by package, equal changes of several places in one row."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    keys = set(new) | (set(old.pairs()) if old else set())
+    for environment, platform in sorted(keys):
+        place = f"{environment}/{platform}"
+        before = (
+            {r.name.normalized: r for r in old.records(environment, platform)}
+            if old and platform in old.platforms(environment)
+            else {}
+        )
+        after = {r.name.normalized: r for r in new.get((environment, platform), ())}
+        for name in sorted(set(before) | set(after)):
+            was, now = before.get(name), after.get(name)
+            if was is None or now is None or was.url != now.url:
+                rows.setdefault((name, _label(was), _label(now)), []).append(place)
+            elif record_digest(was) != record_digest(now):
+                told = tr("{build}, described anew", build=_label(now))
+                rows.setdefault((name, _label(was), told), []).append(place)
+    return [Change(*key, places=tuple(places)) for key, places in sorted(rows.items())]
+
+
+def _label(record: RepoDataRecord | None) -> str:
+    return f"{record.version} {record.build}" if record else ""

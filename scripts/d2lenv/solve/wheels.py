@@ -1,0 +1,374 @@
+"""``envs/ENV/requirements-PLATFORM.txt``, the wheels engine's lock: versions and sha256, no addresses.
+
+uv's resolver writes it: what pixi.lock has is preferred, so both worlds hold the same versions wherever the
+package index has them; the rest is the newest of the day named in ``[tool.d2lenv]``. uv and not pip because
+it resolves for another platform and Python than the one it runs on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.files import write_atomic
+from d2lenv.base.messages import tr
+from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
+from d2lenv.workspace.lockfile import Lock
+from d2lenv.workspace.lockfile import digest as conda_digest
+from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.settings import Variant
+
+_RESOLVE_TIMEOUT_S = 900.0
+# uv's names for the platforms: glibc 2.28 and macOS 13 as the conda lock assumes (d2lenv.platforms).
+_UV_PLATFORMS = {
+    "linux-64": "x86_64-manylinux_2_28",
+    "osx-64": "x86_64-apple-darwin",
+    "osx-arm64": "aarch64-apple-darwin",
+    "win-64": "x86_64-pc-windows-msvc",
+}
+# torch → its torchaudio, for a platform where conda has none (pytorch.org, previous versions).
+_TORCHAUDIO = {"2.0.1": "2.0.2", "1.13.1": "0.13.1", "2.3.0": "2.3.0"}
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9.+!_-]+)")
+_PINS = "Pins: sha256 "
+_HASH = re.compile(r"--hash=sha256:(?P<hex>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One pinned wheel.
+
+    Attributes:
+        name: normalised as PEP 503 says.
+        version: exact.
+        sha256: hex digests, sorted; any file of that version that has one of them will do.
+    """
+
+    name: str
+    version: str
+    sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A package that both worlds have in different versions.
+
+    Attributes:
+        conda_name: its name in pixi.lock.
+        conda_version: its version there.
+        pypi_name: its name on the package index.
+        pypi_version: its pinned version there.
+    """
+
+    conda_name: str
+    conda_version: str
+    pypi_name: str
+    pypi_version: str
+
+
+def path_of(workspace: Workspace, environment: str, platform: str) -> Path:
+    """Where the requirements of (environment, platform) stand."""
+    return workspace.root / "envs" / environment / f"requirements-{platform}.txt"
+
+
+@cache
+def uv() -> str:
+    """The uv program: the one installed beside d2lenv, else the one on the PATH.
+
+    Raises:
+        D2lEnvError: there is none.
+    """
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+        if found is None:
+            raise D2lEnvError(
+                tr("uv is not installed"), fix=tr("install it: `python -m pip install uv`")
+            ) from None
+        return found
+
+
+def parse(text: str, where: str) -> list[Pin]:
+    """Read a requirements file that holds nothing but pins and their hashes.
+
+    Raises:
+        D2lEnvError: a line is anything else (an option, an address, a pin without hash, a name twice).
+    """
+    pins: dict[str, Pin] = {}
+    # A backslash at a line's end joins it with the next one, as pip reads it.
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        words = line.split("#", 1)[0].split() if line.lstrip().startswith("#") else line.split()
+        if not words:
+            continue
+        pin = _PIN.fullmatch(words[0])
+        hashes = [_HASH.fullmatch(word) for word in words[1:]]
+        if pin is None or not hashes or not all(hashes):
+            raise _not_a_pin(where, line)
+        name = canonicalize_name(pin["name"])
+        try:
+            Version(pin["version"])
+        except InvalidVersion as error:
+            raise _not_a_pin(where, line) from error
+        if name in pins:
+            raise _not_a_pin(where, line)
+        pins[name] = Pin(name, pin["version"], tuple(sorted(match["hex"] for match in hashes if match)))
+    return sorted(pins.values(), key=lambda item: item.name)
+
+
+def _not_a_pin(where: str, line: str) -> D2lEnvError:
+    return D2lEnvError(
+        tr("{file} holds a line that is not `name==version` with sha256", file=where),
+        why=repr(line.strip()[:120]),
+        fix=tr("`git checkout {name}` restores it, `d2lenv lock` makes a new one", name=where),
+    )
+
+
+def read(workspace: Workspace, environment: str, platform: str) -> list[Pin]:
+    """The pins of (environment, platform), sorted by name.
+
+    Raises:
+        D2lEnvError: there is no such file, or it is damaged.
+    """
+    path = path_of(workspace, environment, platform)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise D2lEnvError(
+            tr("{path} cannot be read", path=path),
+            why=getattr(error, "strerror", None) or str(error),
+            fix=tr("`git checkout {name}` restores it, `d2lenv lock` makes a new one", name=path.name),
+        ) from error
+    pins = parse(text, str(path))
+    said = re.search(rf"^# {_PINS}([0-9a-f]{{64}})$", text, re.MULTILINE)
+    if said is None or said[1] != digest(pins):
+        raise D2lEnvError(
+            tr("{path} was edited by hand: its pins are not those that its head names", path=path),
+            fix=tr("`git checkout {name}` restores it, `d2lenv lock` makes a new one", name=path.name),
+        )
+    return pins
+
+
+def text_of(pins: Iterable[Pin], head: Sequence[str]) -> str:
+    """The file's text: ``head`` as comments, then the pins sorted by name."""
+    pins = list(pins)
+    lines = [f"# {line}".rstrip() for line in [*head, _PINS + digest(pins)]]
+    for pin in sorted(pins, key=lambda item: item.name):
+        lines.append(f"{pin.name}=={pin.version} \\")
+        lines.extend(f"    --hash=sha256:{digest} \\" for digest in pin.sha256)
+        lines[-1] = lines[-1].removesuffix(" \\")
+    return "\n".join(lines) + "\n"
+
+
+def digest(pins: Iterable[Pin]) -> str:
+    """sha256 (hex) over the pins, whatever the file's layout."""
+    lines = [f"{pin.name}=={pin.version} {' '.join(pin.sha256)}" for pin in pins]
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
+
+
+def python_version(variant: Variant, lock: Lock, platform: str) -> str:
+    """``3.10``: the environment's own, else the one in pixi.lock."""
+    if variant.python:
+        return variant.python
+    record = next(r for r in lock.records(variant.name, platform) if r.name.normalized == "python")
+    return ".".join(str(record.version).split(".")[:2])
+
+
+def locked_versions(lock: Lock, environment: str, platform: str) -> dict[str, tuple[str, str]]:
+    """Index name → (conda name, version) of what pixi.lock has for (environment, platform)."""
+    found: dict[str, tuple[str, str]] = {}
+    if platform in lock.platforms(environment):
+        for record in lock.records(environment, platform):
+            name = pypi_name(record)
+            if name is not None:
+                found[name] = (record.name.normalized, str(record.version))
+    return found
+
+
+def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]) -> list[Difference]:
+    """Where pixi.lock and the pins have different versions of one package, sorted by name."""
+    conda = locked_versions(lock, environment, platform)
+    return [
+        Difference(conda[pin.name][0], conda[pin.name][1], pin.name, pin.version)
+        for pin in pins
+        if pin.name in conda and Version(conda[pin.name][1]) != Version(pin.version)
+    ]
+
+
+def roots(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> list[str]:
+    """What the resolver is asked for: the variant's own list, or the manifest's packages as locked."""
+    if variant.requirements:
+        return [*variant.requirements, *variant.extra]
+    conda = locked_versions(lock, variant.name, platform)
+    index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
+    wanted = {spec.name for spec in workspace.environment(variant.name).specs[platform]}
+    asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
+    torch = conda["torch"][1] if "torch" in conda else ""
+    if "torchaudio" not in conda and torch in _TORCHAUDIO:
+        asked.append(f"torchaudio=={_TORCHAUDIO[torch]}")
+    return [*asked, *variant.extra]
+
+
+def preferences(lock: Lock, variant: Variant, platform: str) -> dict[str, str]:
+    """Index name → the version in pixi.lock, which the resolver takes where it can."""
+    if variant.requirements:
+        return {}
+    return {name: version for name, (_, version) in locked_versions(lock, variant.name, platform).items()}
+
+
+def resolve(
+    workspace: Workspace, lock: Lock, variant: Variant, platform: str, present: Mapping[str, str]
+) -> list[Pin]:
+    """Resolve (variant, platform) with uv.
+
+    Args:
+        present: index name → version to keep where pixi.lock says nothing and the question allows it.
+
+    Raises:
+        D2lEnvError: uv failed; its reason is given.
+    """
+    preferred = {**present, **preferences(lock, variant, platform)}
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answer = Path(folder) / "requirements.in", Path(folder) / "requirements.txt"
+        asked.write_text("\n".join(roots(workspace, lock, variant, platform)) + "\n", encoding="utf-8")
+        # uv prefers the versions of an output file that is already there.
+        answer.write_text(
+            "".join(f"{name}=={version}\n" for name, version in sorted(preferred.items())), encoding="utf-8"
+        )
+        command = [
+            *(uv(), "pip", "compile", "--quiet", str(asked), "--output-file", str(answer)),
+            *("--python-version", python_version(variant, lock, platform)),
+            *("--python-platform", _UV_PLATFORMS[platform]),
+            *("--exclude-newer", variant.exclude_newer),
+            *("--only-binary", ":all:", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--no-sources"),
+        ]
+        run_uv(command, tr("{name} for {platform} cannot be resolved", name=variant.name, platform=platform))
+        return parse(answer.read_text(encoding="utf-8"), answer.name)
+
+
+def run_uv(command: Sequence[str], what: str, timeout_s: float = _RESOLVE_TIMEOUT_S) -> None:
+    """Run uv, quietly unless it fails.
+
+    Raises:
+        D2lEnvError: it failed or took longer than ``timeout_s``; ``what`` comes first, then uv's reason.
+    """
+    # A Python to build with is never needed here: without this uv tries, slowly, to download one.
+    environment = {**os.environ, "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise D2lEnvError(what, why=tr("no end after {seconds} s", seconds=f"{timeout_s:g}")) from error
+    if done.returncode != 0:
+        reason = "\n".join(line for line in done.stderr.strip().splitlines()[-20:])
+        raise D2lEnvError(
+            what,
+            why=reason,
+            fix=tr(
+                "check the network, or name a package index that answers in UV_DEFAULT_INDEX: uv does not "
+                "read pip's settings"
+            ),
+        )
+
+
+def head_of(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> list[str]:
+    """The comment lines at the top of the file: from what it was made, and with which question."""
+    python = python_version(variant, lock, platform)
+    question = [
+        python,
+        variant.exclude_newer,
+        *roots(workspace, lock, variant, platform),
+        *(f"{name} {version}" for name, version in sorted(preferences(lock, variant, platform).items())),
+    ]
+    lines = [
+        f"{variant.name} for {platform}, Python {python}: every wheel by version and sha256.",
+        "Generated by `d2lenv lock`; do not edit. Install with:",
+        f"    uv pip install --require-hashes --only-binary :all: -r requirements-{platform}.txt",
+    ]
+    if variant.requirements:
+        lines.append(f"From [tool.d2lenv.environments.{variant.name}] in pixi.toml.")
+    else:
+        lines.append("Versions are those of pixi.lock wherever the package index has them. Its digest:")
+        lines.append(f"    {variant.name}/{platform} {conda_digest(lock, variant.name, platform).digest}")
+    if variant.name == "cpu" and platform == "linux-64":
+        lines.append("The index has only the CUDA build of PyTorch for Linux; it runs on the CPU too.")
+    lines.append(f"Question: sha256 {hashlib.sha256(chr(10).join(question).encode()).hexdigest()}")
+    return lines
+
+
+def lock_wheels(
+    workspace: Workspace,
+    lock: Lock,
+    variants: Mapping[str, Variant],
+    *,
+    update: frozenset[str] = frozenset(),
+    update_all: bool = False,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Resolve and write the requirements files whose question is new; returns those that changed.
+
+    Args:
+        update: names, on the index or in pixi.lock, whose present pins are given up.
+        update_all: every present pin is given up.
+
+    Raises:
+        D2lEnvError: one could not be resolved; no file is then changed.
+    """
+    given_up = {canonicalize_name(name) for name in update}
+    given_up |= {canonicalize_name(CONDA_TO_PYPI[name]) for name in update if name in CONDA_TO_PYPI}
+    todo: list[tuple[Variant, str, list[str], dict[str, str]]] = []
+    for variant in variants.values():
+        for platform in variant.wheels:
+            head = head_of(workspace, lock, variant, platform)
+            try:
+                pins = read(workspace, variant.name, platform)
+                text = path_of(workspace, variant.name, platform).read_text(encoding="utf-8")
+            except D2lEnvError:
+                pins, text = [], ""
+            if not update and not update_all and text == text_of(pins, head):
+                continue
+            present = (
+                {} if update_all else {pin.name: pin.version for pin in pins if pin.name not in given_up}
+            )
+            todo.append((variant, platform, head, present))
+
+    def answer(item: tuple[Variant, str, list[str], dict[str, str]]) -> tuple[Path, str]:
+        variant, platform, head, present = item
+        say(tr("resolving the wheels of {name} for {platform}", name=variant.name, platform=platform))
+        pins = resolve(workspace, lock, variant, platform, present)
+        return path_of(workspace, variant.name, platform), text_of(pins, head)
+
+    uv()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
+    # uv waits for the index most of the time.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        texts = dict(pool.map(answer, todo))
+    changed = []
+    for path, text in texts.items():
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            write_atomic(path, text)
+            changed.append(path)
+    return changed

@@ -1,0 +1,1 @@
+"""pixi.toml, pixi.lock and what else describes the environments."""

@@ -1,0 +1,233 @@
+"""``pixi.lock``: its records for each (environment, platform), and digests of what they say.
+
+py-rattler parses the file (format 4 to 7) in Rust; nothing here parses YAML again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rattler import LockFile, RepoDataRecord
+from rattler.exceptions import ParseCondaLockError
+from rattler.lock import Environment as LockEnvironment
+from rattler.lock import LockPlatform, PypiLockedPackage
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.files import write_atomic
+from d2lenv.base.messages import tr
+
+DIGESTS = "envs/lock-digests.json"
+"""Relative to the workspace: the recorded digests, committed beside the exports."""
+
+Key = tuple[str, str]
+"""(environment, platform), as ("cuda", "linux-64")."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock in memory.
+
+    Attributes:
+        path: where it was read from, for messages.
+        file: the lock as py-rattler has it.
+        environments: name → environment, sorted by name.
+    """
+
+    path: Path
+    file: LockFile = field(repr=False, compare=False)
+    environments: Mapping[str, LockEnvironment] = field(repr=False, compare=False)
+    _records: dict[Key, tuple[RepoDataRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def platforms(self, environment: str) -> tuple[str, ...]:
+        """Sorted platform names of ``environment``; empty when the lock does not have it."""
+        found = self.environments.get(environment)
+        return tuple(sorted(p.name for p in found.platforms())) if found else ()
+
+    def pairs(self) -> Iterator[Key]:
+        """Every (environment, platform) of the lock, sorted."""
+        for name in self.environments:
+            for platform in self.platforms(name):
+                yield name, platform
+
+    def channels(self, environment: str) -> tuple[str, ...]:
+        """Channel addresses of ``environment``, highest priority first, each with a closing slash."""
+        found = self.environments.get(environment)
+        return tuple(str(channel).rstrip("/") + "/" for channel in found.channels()) if found else ()
+
+    def platform(self, environment: str, platform: str) -> LockPlatform | None:
+        """The lock's own description of ``platform``, with its virtual packages."""
+        found = self.environments.get(environment)
+        return next((p for p in found.platforms() if p.name == platform), None) if found else None
+
+    def records(self, environment: str, platform: str) -> tuple[RepoDataRecord, ...]:
+        """The conda records of (environment, platform), sorted by name, then address.
+
+        Raises:
+            D2lEnvError: the lock has no such environment or platform.
+        """
+        if (environment, platform) in self._records:
+            return self._records[environment, platform]
+        place = self.platform(environment, platform)
+        if place is None:
+            raise D2lEnvError(
+                tr(
+                    "{file} has no environment `{name}` for {platform}",
+                    file=self.path,
+                    name=environment,
+                    platform=platform,
+                ),
+                fix=tr("`d2lenv lock` solves what pixi.toml asks for"),
+            )
+        found = self.environments[environment].conda_repodata_records_for_platform(place) or []
+        records = tuple(sorted(found, key=lambda record: (record.name.normalized, record.url)))
+        self._records[environment, platform] = records
+        return records
+
+    def record_digest(self, record: RepoDataRecord) -> str:
+        """:func:`record_digest` of a record of this lock, which says the same of an address everywhere."""
+        if record.url not in self._digests:
+            self._digests[record.url] = record_digest(record)
+        return self._digests[record.url]
+
+    def wheels(self, environment: str, platform: str) -> tuple[PypiLockedPackage, ...]:
+        """The PyPI packages of (environment, platform), sorted by name; none in this project's own lock."""
+        place = self.platform(environment, platform)
+        found = self.environments[environment].pypi_packages_for_platform(place) if place else None
+        return tuple(sorted(found or [], key=lambda package: package.name))
+
+
+class DamagedLock(D2lEnvError):
+    """The file is there and is no lock: cut off, not YAML, or empty."""
+
+
+def read(path: Path) -> Lock:
+    """Read a pixi.lock.
+
+    Raises:
+        DamagedLock: the file is not a lock or is cut off.
+        D2lEnvError: it is missing, or of a newer format than the installed py-rattler reads. Either
+            message names the file and, where known, the line.
+    """
+    try:
+        head = path.open("rb").read(4096)
+    except OSError as error:
+        raise D2lEnvError(
+            tr("{path} cannot be read", path=path),
+            why=error.strerror or str(error),
+            fix=tr("`git checkout {name}` restores it, `d2lenv lock` makes a new one", name=path.name),
+        ) from error
+    if not head.strip():
+        raise _not_a_lock(path, tr("the file is empty"))
+    try:
+        file = LockFile.from_path(path)
+        environments = dict(sorted(file.environments()))
+    except ParseCondaLockError as error:
+        reason = str(error)
+        if "newer lockfile format" in reason:
+            raise D2lEnvError(
+                tr("{path} has a newer format than this d2lenv reads", path=path),
+                why=reason,
+                fix=tr("install a newer py-rattler: `python -m pip install -U py-rattler`"),
+            ) from error
+        raise _not_a_lock(path, reason) from error
+    except Exception as error:  # py-rattler raises bare exceptions for bytes that are not UTF-8
+        raise _not_a_lock(path, str(error)) from error
+    return Lock(path, file, environments)
+
+
+def _not_a_lock(path: Path, why: str) -> DamagedLock:
+    return DamagedLock(
+        tr("{path} is not a pixi lock", path=path),
+        why=why,
+        fix=tr(
+            "`git checkout {name}` restores it, `d2lenv lock --update-all` makes a new one", name=path.name
+        ),
+    )
+
+
+def record_digest(record: RepoDataRecord) -> str:
+    """sha256 (hex) over everything the lock says of a record, as one canonical JSON line."""
+    data = json.loads(record.to_json())
+    # `arch` and `platform` repeat the subdir; py-rattler fills them in only when it reads a lock.
+    for derived in ("arch", "platform"):
+        data.pop(derived, None)
+    return _sha256(data)
+
+
+def _sha256(data: object) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The canonical digest of one (environment, platform).
+
+    Attributes:
+        digest: sha256 (hex) over channels, platform row and record digests.
+        packages: conda name → the first 12 hex digits of its record's digest, to name what changed.
+    """
+
+    digest: str
+    packages: Mapping[str, str]
+
+
+def digest(lock: Lock, environment: str, platform: str) -> Digest:
+    """The digest of what the lock says of (environment, platform), whatever the file's layout.
+
+    Raises:
+        D2lEnvError: the lock has no such environment or platform.
+    """
+    records = {
+        record.name.normalized: lock.record_digest(record) for record in lock.records(environment, platform)
+    }
+    row = lock.platform(environment, platform)
+    content = {
+        "channels": lock.channels(environment),
+        "platform": platform,
+        "virtual-packages": row.virtual_packages if row else [],
+        "records": sorted(records.items()),
+        "wheels": [[package.name, package.location] for package in lock.wheels(environment, platform)],
+    }
+    return Digest(_sha256(content), {name: full[:12] for name, full in records.items()})
+
+
+def digests(lock: Lock) -> dict[Key, Digest]:
+    """The digest of every (environment, platform) of the lock."""
+    return {key: digest(lock, *key) for key in lock.pairs()}
+
+
+def write_digests(path: Path, found: Mapping[Key, Digest]) -> None:
+    """Record ``found`` in the small file that `check` compares with."""
+    rows = [
+        f"{json.dumps('/'.join(key))}: "
+        + json.dumps({"digest": value.digest, "packages": dict(sorted(value.packages.items()))})
+        for key, value in sorted(found.items())
+    ]
+    write_atomic(path, "{\n" + ",\n".join(rows) + "\n}\n")
+
+
+def read_digests(path: Path) -> dict[Key, Digest]:
+    """Read what :func:`write_digests` wrote.
+
+    Raises:
+        D2lEnvError: the file is missing or damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[Key, Digest] = {}
+        for name, value in data.items():
+            environment, platform = name.split("/")
+            found[environment, platform] = Digest(str(value["digest"]), dict(value["packages"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise D2lEnvError(
+            tr("{path} cannot be read", path=path),
+            why=str(error),
+            fix=tr("`d2lenv lock --record` writes it anew from a pixi.lock that you trust"),
+        ) from error
+    return found

@@ -1,0 +1,114 @@
+"""``[tool.d2lenv]`` in ``pixi.toml``: what the tool knows of an environment beyond pixi's own tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.facts.platforms import PLATFORMS
+from d2lenv.workspace.manifest import Workspace
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One environment as the ``wheels`` engine and the notebooks see it.
+
+    Attributes:
+        name: the environment.
+        display_name: what Jupyter shows for its kernel.
+        python: ``3.10``; empty when pixi.toml's own spec decides.
+        wheels: platforms for which the package index serves it.
+        disk_gb: gigabytes (10**9 bytes) that a wheels build needs on an empty disk; 0 for unknown.
+        requirements: what is asked for; empty when pixi.lock decides.
+        extra: what its wheels have beside that.
+        exclude_newer: the index as of this moment.
+    """
+
+    name: str
+    display_name: str
+    python: str
+    wheels: tuple[str, ...]
+    disk_gb: float
+    requirements: tuple[str, ...]
+    extra: tuple[str, ...]
+    exclude_newer: str
+
+
+def load(workspace: Workspace) -> Mapping[str, Variant]:
+    """Every environment of the workspace, conda's first, then those of wheels alone.
+
+    Raises:
+        D2lEnvError: a value of ``[tool.d2lenv]`` is off; the message names it.
+    """
+    data = tomllib.loads(workspace.manifest.read_text(encoding="utf-8"))
+    tool: dict[str, Any] = data.get("tool", {}).get("d2lenv", {})
+    tables: dict[str, dict[str, Any]] = tool.get("environments", {})
+    names = [*workspace.environments, *(name for name in tables if name not in workspace.environments)]
+    shared: dict[str, Any] = {
+        key: tool[key] for key in ("exclude-newer", "extra-requirements") if key in tool
+    }
+    return {name: _variant(workspace, name, {**shared, **tables.get(name, {})}) for name in names}
+
+
+def get(workspace: Workspace, name: str) -> Variant:
+    """The environment called ``name``.
+
+    Raises:
+        D2lEnvError: there is none; the message lists those that exist.
+    """
+    found = load(workspace)
+    if name not in found:
+        raise D2lEnvError(
+            tr("{file} has no environment `{name}`", file=workspace.manifest, name=name),
+            fix=tr("choose one of: {names}", names=", ".join(found)),
+            status=USAGE,
+        )
+    return found[name]
+
+
+def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
+    def bad(key: str, why: str) -> D2lEnvError:
+        place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {key}"
+        return D2lEnvError(tr("{place} cannot be read", place=place), why=why, status=USAGE)
+
+    def asked(key: str) -> tuple[str, ...]:
+        texts = tuple(str(text) for text in table.get(key, ()))
+        for text in texts:
+            try:
+                Requirement(text)
+            except InvalidRequirement as error:
+                raise bad(key, str(error)) from error
+        return texts
+
+    platforms = tuple(str(value) for value in table.get("wheels", ()))
+    for platform in platforms:
+        if platform not in PLATFORMS:
+            raise bad("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
+    moment = str(table.get("exclude-newer", ""))
+    try:
+        datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError as error:
+        if platforms:
+            raise bad("exclude-newer", str(error)) from error
+    return Variant(
+        name=name,
+        display_name=str(table.get("display-name", f"d2l ({name})")),
+        python=str(table.get("python", "")),
+        wheels=platforms,
+        disk_gb=float(table.get("disk-gb", 0)),
+        requirements=asked("requirements"),
+        extra=asked("extra-requirements"),
+        exclude_newer=moment,
+    )

@@ -1,0 +1,147 @@
+"""Files are wholly written or not touched; one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from d2lenv.base import files
+from d2lenv.base.errors import D2lEnvError
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2LENV_LANG", "en")
+
+
+def test_text_is_written_as_utf8_with_plain_line_ends(tmp_path: Path) -> None:
+    files.write_atomic(tmp_path / "new" / "file", "深\nx\n")
+    assert (tmp_path / "new" / "file").read_bytes() == "深\nx\n".encode()
+
+
+def test_an_old_file_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_new_file_has_the_users_mode(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        files.write_atomic(tmp_path / "file", b"x")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.fdopen", "pathlib.Path.replace", "tempfile.mkstemp"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(call, full if call != "tempfile.mkstemp" else lambda **_: full())
+    with pytest.raises(D2lEnvError, match="cannot be written") as caught:
+        files.write_atomic(path, b"new")
+    monkeypatch.undo()
+    assert caught.value.why == os.strerror(errno.ENOSPC)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_write_that_the_system_refuses_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real ENOSPC: the temporary file's handle is one of /dev/full."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    temporary = tmp_path / ".file.tmp"
+    temporary.write_bytes(b"")
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(temporary)))
+    with pytest.raises(D2lEnvError, match="cannot be written"):
+        files.write_atomic(path, b"new" * 100_000)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_second_process_is_told_for_whom_it_waits(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "x.lock"
+    held, release, said = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with files.held(path, "first of two", lambda _: None):
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    held.wait(30)
+    with (
+        pytest.raises(D2lEnvError, match="still holds") as caught,
+        files.held(path, "second", said.append, timeout_s=0.05),
+    ):
+        pass
+    release.set()
+    thread.join()
+    assert f"{os.getpid()}: first of two" in caught.value.what
+    assert said == [f"waiting for another process ({os.getpid()}: first of two) to finish"]
+    with files.held(path, "third", said.append):
+        pass
+    assert len(said) == 1
+    assert not path.with_name("x.lock.owner").exists()
+
+
+def test_a_killed_process_does_not_block_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    code = (
+        "import sys, os, pathlib; from d2lenv.base import files\n"
+        "with files.held(pathlib.Path(sys.argv[1]), 'killed', print): os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
+    assert done.returncode == 9
+    said: list[str] = []
+    with files.held(path, "next", said.append, timeout_s=10):
+        pass
+    assert said == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(D2lEnvError, match="cannot be written"):
+        files.write_atomic(tmp_path / "file" / "below", b"x")
+    with (
+        pytest.raises(D2lEnvError, match="cannot be written"),
+        files.held(tmp_path / "file" / "below", "x", print),
+    ):
+        pass

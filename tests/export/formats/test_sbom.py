@@ -1,0 +1,180 @@
+"""The SBOM, validated against the official schema and read back with the CycloneDX library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.model.bom import Bom
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packageurl import PackageURL
+
+from d2lenv.export.formats import sbom
+from d2lenv.export.table import Bundle, Package, Target
+from d2lenv.workspace import lockfile
+from export.lock_bundles import bundles_of
+
+ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
+
+
+@pytest.fixture(scope="session")
+def validator() -> JsonStrictValidator:
+    return JsonStrictValidator(SchemaVersion.V1_6)
+
+
+def read_back(content: str) -> dict[str, tuple[str, frozenset[tuple[str, str]]]]:
+    """Address → (purl, hashes) of each component, by the library."""
+    bom = Bom.from_json(json.loads(content))  # type: ignore[attr-defined]
+    found: dict[str, tuple[str, frozenset[tuple[str, str]]]] = {}
+    for component in bom.components:
+        (reference,) = component.external_references
+        hashes = frozenset((ALGORITHMS[item.alg.value], item.content) for item in component.hashes)
+        found[str(reference.url)] = (str(component.purl), hashes)
+    return found
+
+
+def hashes_of(md5: bytes | None, sha256: bytes | None) -> frozenset[tuple[str, str]]:
+    return frozenset((kind, value.hex()) for kind, value in (("md5", md5), ("sha256", sha256)) if value)
+
+
+@pytest.fixture(scope="session")
+def validated() -> set[str]:
+    """What was found valid: the formats of a lock give the same components, and the validator is slow."""
+    return set()
+
+
+def test_the_library_reads_the_same_addresses_and_hashes(
+    sample: Path, validator: JsonStrictValidator, validated: set[str]
+) -> None:
+    lock = lockfile.read(sample)
+    for one in bundles_of(sample):
+        for target in one.targets:
+            content = sbom.text(one, target)
+            document = json.loads(content)
+            parts = json.dumps([document["components"], document["dependencies"][:-1]])
+            assert parts in validated or validator.validate_str(content) is None
+            validated.add(parts)
+            wanted = {
+                r.url: hashes_of(r.md5, r.sha256) for r in lock.records(one.environment, target.platform)
+            }
+            for w in lock.wheels(one.environment, target.platform):
+                hashes = w.hashes
+                wanted[w.location] = hashes_of(getattr(hashes, "md5", None), getattr(hashes, "sha256", None))
+            assert {url: hashes for url, (_, hashes) in read_back(content).items()} == wanted
+
+
+def targets_of(bundles: list[Bundle]) -> list[tuple[Bundle, Target]]:
+    return [(one, target) for one in bundles for target in one.targets]
+
+
+def test_ours_are_valid(own_bundles: list[Bundle], validator: JsonStrictValidator) -> None:
+    """One component for each licence and set of fields, and a part of the graph.
+
+    Those are what the schema can object to; a whole document of ours takes the validator 10 s. (All were
+    validated whole when this was written.)
+    """
+    documents = [json.loads(sbom.text(*pair)) for pair in targets_of(own_bundles)]
+    kinds: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        for component in document["components"]:
+            kind = json.dumps(
+                [component.get("licenses"), sorted(component), len(component.get("hashes", []))]
+            )
+            kinds.setdefault(kind, component)
+    assert len(kinds) > 20
+    for document in documents:
+        document |= {"components": [], "dependencies": []}
+        assert validator.validate_str(json.dumps(document)) is None
+    graph = json.loads(sbom.text(*targets_of(own_bundles)[0]))["dependencies"][:20]
+    document = documents[0] | {"components": list(kinds.values()), "dependencies": graph}
+    assert validator.validate_str(json.dumps(document)) is None
+
+
+def test_ours_are_complete(own_bundles: list[Bundle]) -> None:
+    for one, target in targets_of(own_bundles):
+        read = read_back(sbom.text(one, target))
+        assert set(read) == {package.url for package in target.packages}
+        for package in target.packages:
+            purl = PackageURL.from_string(read[package.url][0])
+            assert (purl.type, purl.name, purl.version) == ("conda", package.name, package.version)
+            assert purl.qualifiers == {
+                "build": package.build,
+                "channel": package.channel.rsplit("/", 1)[1],
+                "subdir": package.subdir,
+                "type": package.archive,
+            }
+            assert purl.to_string() == sbom.conda_purl(package)
+
+
+def test_every_dependency_of_the_graph_is_a_component(own_bundles: list[Bundle]) -> None:
+    for one, target in targets_of(own_bundles):
+        document = json.loads(sbom.text(one, target))
+        refs = {component["bom-ref"] for component in document["components"]}
+        root = document["metadata"]["component"]["bom-ref"]
+        nodes = {node["ref"]: set(node.get("dependsOn", [])) for node in document["dependencies"]}
+        assert set(nodes) == refs | {root}
+        assert nodes[root] == refs
+        assert all(edges <= refs for edges in nodes.values())
+        by_name = {component["name"]: component["bom-ref"] for component in document["components"]}
+        if "pytorch" in by_name and "numpy" in by_name:
+            assert by_name["python"] in nodes[by_name["numpy"]]
+
+
+def test_the_same_lock_gives_the_same_document(own_bundles: list[Bundle]) -> None:
+    numbers = set()
+    for one, target in targets_of(own_bundles):
+        content = sbom.text(one, target)
+        assert content == sbom.text(one, target)
+        document = json.loads(content)
+        assert "timestamp" not in document["metadata"]
+        numbers.add(document["serialNumber"])
+    assert len(numbers) == len(targets_of(own_bundles))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("MIT", [{"license": {"id": "MIT"}}]),
+        ("mit", [{"license": {"id": "MIT"}}]),
+        ("Apache-2.0 AND MIT", [{"expression": "Apache-2.0 AND MIT"}]),
+        ("Apache-2.0 WITH LLVM-exception", [{"expression": "Apache-2.0 WITH LLVM-exception"}]),
+        ("LicenseRef-Public-Domain", [{"expression": "LicenseRef-Public-Domain"}]),
+        ("BSD 3-clause", [{"license": {"name": "BSD 3-clause"}}]),
+        ("LicenseRef-NVIDIA End User", [{"license": {"name": "LicenseRef-NVIDIA End User"}}]),
+        ("GPL-2.0+", [{"expression": "GPL-2.0+"}]),
+    ],
+)
+def test_a_licence_is_an_spdx_id_only_where_it_is_one(text: str, expected: list[object]) -> None:
+    assert sbom.licences(text) == expected
+
+
+def test_every_form_of_licence_is_valid(validator: JsonStrictValidator) -> None:
+    texts = ["", "MIT", "GPL-2.0+", "Apache-2.0 AND MIT", "LicenseRef-X", "BSD 3-clause", "(MIT OR Zlib)"]
+    packages = tuple(
+        Package(
+            f"p{i}", "1", "0", f"https://c.example/x/noarch/p{i}-1-0.conda", "https://c.example/x", "noarch",
+            f"p{i}-1-0.conda", "", "", None, licence, (),
+        )
+        for i, licence in enumerate(texts)
+    )  # fmt: skip
+    target = Target("linux-64", "linux-64", packages, (), "0" * 64)
+    one = Bundle("e", "e", "e", (), (target,), "0" * 64, "d2lenv export")
+    content = sbom.text(one, target)
+    assert validator.validate_str(content) is None
+    assert len(read_back(content)) == len(texts)
+
+
+def test_the_purl_of_another_host_is_encoded() -> None:
+    package = Package(
+        "x", "1!2.0+local", "h_0", "https://prefix.dev/chan/noarch/x-1!2.0+local-h_0.tar.bz2",
+        "https://prefix.dev/chan", "noarch", "x-1!2.0+local-h_0.tar.bz2", "", "", None, "", (),
+    )  # fmt: skip
+    purl = PackageURL.from_string(sbom.conda_purl(package))
+    assert purl.version == "1!2.0+local"
+    assert purl.qualifiers["channel"] == "https://prefix.dev/chan"
+    assert purl.qualifiers["type"] == "tar.bz2"
+    assert purl.to_string() == sbom.conda_purl(package)

@@ -1,0 +1,255 @@
+"""The requirements files: read, refused when damaged, resolved with the real uv from a local folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import condakit
+import wheelkit
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.facts import platforms
+from d2lenv.solve import wheels
+from d2lenv.solve.wheels import Pin
+from d2lenv.workspace import lockfile
+from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import settings as variants
+
+ROOT = Path(__file__).parents[2]
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2LENV_LANG", "en")
+
+
+# --- the file ---------------------------------------------------------------------------------------
+
+
+def test_pins_survive_writing_and_reading() -> None:
+    pins = [Pin("numpy", "1.23.5", (A, B)), Pin("torch", "2.0.1+cu117", (A,))]
+    assert wheels.parse(wheels.text_of(reversed(pins), ["head", ""]), "x") == pins
+
+
+def test_names_are_normalised_and_comments_and_blank_lines_passed_over() -> None:
+    text = f"# a comment --hash\n\nTyping_Extensions==4.1 \\\r\n    --hash=sha256:{A}\n"
+    assert wheels.parse(text, "x") == [Pin("typing-extensions", "4.1", (A,))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "numpy==1.23.5",
+        f"numpy>=1.23.5 --hash=sha256:{A}",
+        f"numpy==1.* --hash=sha256:{A}",
+        f"numpy==x --hash=sha256:{A}",
+        f"numpy[x]==1.0 --hash=sha256:{A}",
+        f"numpy==1.0 --hash=sha256:{A[1:]}",
+        f"numpy==1.0 --hash=md5:{A[:32]}",
+        f"numpy==1.0 --hash=sha256:{A} ; python_version < '3'",
+        f"numpy @ file:///numpy.whl --hash=sha256:{A}",
+        "--index-url file:///simple",
+        "-r other.txt",
+        f"numpy==1.0 --hash=sha256:{A}\nNumPy==1.0 --hash=sha256:{A}",
+    ],
+)
+def test_anything_but_a_pin_with_its_hash_is_refused(line: str) -> None:
+    with pytest.raises(D2lEnvError, match="not `name==version` with sha256"):
+        wheels.parse(line + "\n", "requirements.txt")
+
+
+def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
+    wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
+    space = workspace.load(tmp_path)
+    path = wheels.path_of(space, "tiny", platforms.current())
+    assert wheels.read(space, "tiny", platforms.current()) == [Pin("greet", "1.0", (A,))]
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(D2lEnvError, match="cannot be read"):
+        wheels.read(space, "tiny", platforms.current())
+    path.unlink()
+    with pytest.raises(D2lEnvError, match="cannot be read"):
+        wheels.read(space, "tiny", platforms.current())
+
+
+@pytest.mark.parametrize(("old", "new"), [(A, B), ("greet==1.0", "greet==1.1"), ("# Pins: ", "# Said: ")])
+def test_an_edit_by_hand_is_noticed(tmp_path: Path, old: str, new: str) -> None:
+    wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
+    space = workspace.load(tmp_path)
+    path = wheels.path_of(space, "tiny", platforms.current())
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(D2lEnvError, match="edited by hand"):
+        wheels.read(space, "tiny", platforms.current())
+
+
+def test_the_digest_does_not_depend_on_the_order() -> None:
+    pins = [Pin("a", "1", (A,)), Pin("b", "2", (B,))]
+    assert wheels.digest(pins) == wheels.digest(reversed(pins))
+    assert wheels.digest(pins) != wheels.digest(pins[:1])
+
+
+# --- what is asked ----------------------------------------------------------------------------------
+
+
+def test_every_committed_file_is_whole_and_has_no_address() -> None:
+    space = workspace.load(ROOT)
+    found = 0
+    for variant in variants.load(space).values():
+        for platform in variant.wheels:
+            pins = wheels.read(space, variant.name, platform)
+            text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
+            assert "://" not in text
+            for pin in pins:
+                assert Requirement(f"{pin.name}=={pin.version}")
+            found += 1
+    assert found == len(list((ROOT / "envs").glob("*/requirements-*.txt")))
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform"), [("cuda", "linux-64"), ("cuda12", "linux-64"), ("cpu", "linux-64")]
+)
+def test_the_versions_of_both_worlds_are_those_of_the_lock(environment: str, platform: str) -> None:
+    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    pins = {pin.name: pin.version for pin in wheels.read(space, environment, platform)}
+    conda = wheels.locked_versions(lock, environment, platform)
+    for name in ("torch", "torchvision", "torchaudio", "d2l", "numpy", "jupyterlab", "ipykernel", "nbclient"):
+        assert pins[name] == conda[name][1], name
+
+
+def test_the_committed_heads_are_those_of_todays_question() -> None:
+    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    for variant in variants.load(space).values():
+        for platform in variant.wheels:
+            pins = wheels.read(space, variant.name, platform)
+            text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
+            assert text == wheels.text_of(pins, wheels.head_of(space, lock, variant, platform))
+
+
+def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
+    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    zh = variants.get(space, "zh")
+    assert "d2l==0.17.6" in wheels.roots(space, lock, zh, "linux-64")
+    assert wheels.preferences(lock, zh, "linux-64") == {}
+    assert wheels.python_version(zh, lock, "linux-64") == "3.9"
+    assert wheels.locked_versions(lock, "zh", "linux-64") == {}
+
+
+def test_where_conda_has_no_torchaudio_the_one_of_that_torch_is_asked() -> None:
+    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    asked = wheels.roots(space, lock, variants.get(space, "cpu"), "osx-64")
+    assert "torch==2.0.1" in asked
+    assert "torchaudio==2.0.2" in asked
+
+
+# --- the resolver -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose lock has greet 1.0; the folder has 1.0 and 2.0, and what 1.0 needs."""
+    house = tmp_path / "house"
+    for version in ("1.0", "2.0"):
+        wheelkit.write_greet(house, version)
+    packages = (
+        condakit.Package("greet", "1.0", "pyhd8ed1ab_0", noarch="python"),
+        condakit.python_package(),
+    )
+    tool = f'display-name = "Tiny"\nwheels = ["{platforms.current()}"]\n'
+    condakit.write_workspace(tmp_path / "root", "http://127.0.0.1:9/", packages, tool=tool)
+    for name, value in wheelkit.private_uv(tmp_path, str(house)).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "root"
+
+
+def lock_wheels(root: Path, *, update: frozenset[str] = frozenset(), update_all: bool = False) -> list[Path]:
+    space = workspace.load(root)
+    return wheels.lock_wheels(
+        space,
+        lockfile.read(space.lock),
+        variants.load(space),
+        update=update,
+        update_all=update_all,
+        say=lambda line: None,
+    )
+
+
+def pins_of(root: Path) -> dict[str, str]:
+    space = workspace.load(root)
+    return {pin.name: pin.version for pin in wheels.read(space, "tiny", platforms.current())}
+
+
+def test_the_version_of_the_lock_is_taken_although_a_newer_one_is_there(root: Path) -> None:
+    (path,) = lock_wheels(root)
+    assert path == root / "envs" / "tiny" / f"requirements-{platforms.current()}.txt"
+    assert pins_of(root) == {"greet": "1.0"}
+    assert "--hash=sha256:" in path.read_text(encoding="utf-8")
+
+
+def test_locking_again_changes_nothing_and_asks_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = lock_wheels(root)
+    before = path.read_bytes()
+    monkeypatch.setattr(wheels, "resolve", None)
+    assert lock_wheels(root) == []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_an_update_asks_again_and_writes_only_what_changed(root: Path, everything: bool) -> None:
+    (path,) = lock_wheels(root)
+    before = path.stat().st_mtime_ns
+    names = frozenset() if everything else frozenset({"greet"})
+    assert lock_wheels(root, update=names, update_all=everything) == []
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_damaged_file_is_made_anew(root: Path) -> None:
+    (path,) = lock_wheels(root)
+    before = path.read_bytes()
+    path.write_text("numpy\n", encoding="utf-8")
+    assert lock_wheels(root) == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_version_that_the_index_does_not_have_is_an_error_with_uvs_reason(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "empty"))
+    with pytest.raises(D2lEnvError) as caught:
+        lock_wheels(root)
+    assert "cannot be resolved" in caught.value.what
+    assert "greet" in caught.value.why
+    assert not (root / "envs" / "tiny").exists()
+
+
+def test_a_uv_that_takes_too_long_is_stopped() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(30)"]
+    with pytest.raises(D2lEnvError, match=r"no end after 0\.2 s"):
+        wheels.run_uv(command, "waiting", timeout_s=0.2)
+
+
+# --- uv ---------------------------------------------------------------------------------------------
+
+
+def test_uv_is_found_beside_the_tool_then_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import uv
+
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    find = wheels.uv.__wrapped__  # type: ignore[attr-defined]
+    assert Path(find()).name.startswith("uv")
+    monkeypatch.setattr(uv, "find_uv_bin", nowhere)
+    program = tmp_path / ("uv.exe" if os.name == "nt" else "uv")
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(find()) == program
+    program.unlink()
+    with pytest.raises(D2lEnvError, match="uv is not installed"):
+        find()

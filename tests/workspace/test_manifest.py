@@ -1,0 +1,267 @@
+"""The manifest, as pixi understands it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from channelkit import HEAD, MANIFEST, ROOT, write_workspace
+from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.workspace import manifest as workspace
+
+FORGE, PYTORCH, NVIDIA = (
+    f"https://conda.anaconda.org/{name}/" for name in ("conda-forge", "pytorch", "nvidia")
+)
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2LENV_LANG", "en")
+
+
+def read(tmp_path: Path, text: str) -> workspace.Workspace:
+    return workspace.load(write_workspace(tmp_path, text))
+
+
+def specs(space: workspace.Workspace, environment: str = "default", platform: str = "linux-64") -> list[str]:
+    return [spec.text for spec in space.environments[environment].specs[platform]]
+
+
+def test_the_projects_own_manifest_has_the_environments_of_the_design() -> None:
+    space = workspace.load(ROOT)
+    four = ("linux-64", "osx-64", "osx-arm64", "win-64")
+    assert {name: (env.platforms, env.channels) for name, env in space.environments.items()} == {
+        "default": (four, (FORGE, PYTORCH)),
+        "cpu": (four, (FORGE, PYTORCH)),
+        "cuda": (("linux-64", "win-64"), (NVIDIA, FORGE, PYTORCH)),
+        "cuda12": (("linux-64",), (NVIDIA, FORGE, PYTORCH)),
+        "dev": (four, (FORGE,)),
+    }
+    assert space.channels == (FORGE, PYTORCH, NVIDIA)
+    assert space.environment("cpu").specs == space.environment("default").specs
+
+
+def test_a_target_overrides_within_a_feature_and_features_add_up(tmp_path: Path) -> None:
+    space = read(
+        tmp_path,
+        HEAD
+        + """
+[dependencies]
+numpy = ">=1"
+[target.linux-64.dependencies]
+numpy = ">=2"
+[feature.more.dependencies]
+numpy = "<3"
+[environments]
+more = ["more"]
+""",
+    )
+    assert specs(space) == ['numpy[version=">=2"]']
+    assert specs(space, "more") == ['numpy[version="<3"]', 'numpy[version=">=2"]']
+
+
+def test_of_two_targets_that_fit_the_later_in_the_file_wins(tmp_path: Path) -> None:
+    tables = ['[target.linux-64.dependencies]\nx = "==1"\n', '[target.unix.dependencies]\nx = "==2"\n']
+    assert specs(read(tmp_path, HEAD + "".join(tables))) == ['x[version="==2"]']
+    assert specs(read(tmp_path, HEAD + "".join(reversed(tables)))) == ['x[version="==1"]']
+
+
+def test_a_target_of_another_platform_does_not_count(tmp_path: Path) -> None:
+    assert specs(read(tmp_path, MANIFEST + '[target.win.dependencies]\nx = "*"\n')) == ['app[version="*"]']
+
+
+def test_a_table_spec_keeps_build_channel_and_the_rest(tmp_path: Path) -> None:
+    space = read(
+        tmp_path,
+        HEAD
+        + """
+[dependencies.PyTorch]
+version = "2.0.1.*"
+build = "py3.10_cpu_0"
+channel = "pytorch"
+build-number = ">=0"
+subdir = "linux-64"
+file-name = "pytorch-2.0.1-py3.10_cpu_0.tar.bz2"
+md5 = "0123456789abcdef0123456789abcdef"
+""",
+    )
+    (spec,) = space.environments["default"].specs["linux-64"]
+    assert (spec.name, spec.where) == ("pytorch", "[dependencies]")
+    match = spec.match_spec
+    assert match.channel is not None
+    assert match.channel.base_url == PYTORCH
+    assert (str(match.version), match.build, match.subdir) == ("2.0.1.*", "py3.10_cpu_0", "linux-64")
+    assert match.file_name == "pytorch-2.0.1-py3.10_cpu_0.tar.bz2"
+
+
+def test_channels_of_features_come_in_order_and_the_default_features_last(tmp_path: Path) -> None:
+    text = HEAD.replace('["main", "extra"]', '["conda-forge"]')
+    space = read(
+        tmp_path,
+        text
+        + """
+[feature.gpu]
+channels = ["nvidia", "pytorch"]
+[feature.plain.dependencies]
+x = "*"
+[environments]
+gpu = ["gpu"]
+late = ["plain", "gpu"]
+alone = { features = ["gpu"], no-default-feature = true }
+""",
+    )
+    assert space.environments["gpu"].channels == (NVIDIA, PYTORCH, FORGE)
+    assert space.environments["late"].channels == (FORGE, NVIDIA, PYTORCH)
+    assert space.environments["alone"].channels == (NVIDIA, PYTORCH)
+    assert specs(space, "alone") == []
+
+
+def test_a_solve_group_shares_one_list_of_channels(tmp_path: Path) -> None:
+    space = read(
+        tmp_path,
+        HEAD
+        + """
+[feature.a]
+channels = ["a"]
+[environments]
+default = { solve-group = "g" }
+other = { features = ["a"], solve-group = "g" }
+""",
+    )
+    names = ["main", "extra", "a"]
+    for environment in space.environments.values():
+        assert environment.channels == tuple(f"https://conda.anaconda.org/{name}/" for name in names)
+
+
+def test_features_narrow_the_platforms(tmp_path: Path) -> None:
+    text = HEAD.replace('["linux-64"]', '["linux-64", "win-64", "osx-64"]')
+    space = read(
+        tmp_path,
+        text
+        + """
+[feature.a]
+platforms = ["win-64", "linux-64"]
+[feature.b]
+platforms = ["osx-64", "win-64"]
+[environments]
+both = ["a", "b"]
+""",
+    )
+    assert space.environments["both"].platforms == ("win-64",)
+    assert space.environments["default"].platforms == ("linux-64", "osx-64", "win-64")
+
+
+BAD = {
+    "no TOML": ("[workspace\n", "line 1, column 11"),
+    "no workspace table": ("[dependencies]\n", "it has no [workspace] table"),
+    "workspace is no table": ("workspace = 3\n", "[workspace] cannot be read"),
+    "unknown feature": (MANIFEST + '[environments]\nx = ["gpu"]\n', "[environments] x"),
+    "feature that is no name": (MANIFEST + "[environments]\nx = [[]]\n", "[environments] x"),
+    "environment that is no list": (MANIFEST + "[environments]\nx = 3\n", "[environments] x"),
+    "features that are no list": (MANIFEST + '[environments]\nx = {features = "a"}\n', "[environments] x"),
+    "unknown key of an environment": (
+        MANIFEST + "[environments]\nx = {feature = []}\n",
+        "[environments.x.feature]",
+    ),
+    "unknown platform": (HEAD.replace("linux-64", "linux-65"), "[workspace] platforms"),
+    "platform that is no text": (HEAD.replace('"linux-64"', "64"), "expected a list of platform names"),
+    "unknown platform of a feature": (
+        MANIFEST + '[feature.a]\nplatforms = ["plan9"]\n[environments]\nx = ["a"]\n',
+        "[feature.a] platforms",
+    ),
+    "unknown target": (MANIFEST + '[target.plan9.dependencies]\nx = "*"\n', "[target.plan9]"),
+    "target that is no table": (MANIFEST + "[target]\nlinux-64 = 3\n", "[target.linux-64]"),
+    "unknown key of a target": (MANIFEST + "[target.linux.constraints]\n", "[target.linux.constraints]"),
+    "spec that does not parse": (HEAD + '[dependencies]\nnumpy = ">=1..2"\n', "[dependencies] numpy"),
+    "spec without an operator": (HEAD + '[dependencies]\nnumpy = "1.23.5"\n', "'==1.23.5' or '1.23.5.*'"),
+    "spec of a feature's target": (
+        MANIFEST + '[feature.a.target.linux.dependencies]\nx = ">="\n[environments]\nx = ["a"]\n',
+        "[feature.a.target.linux.dependencies] x",
+    ),
+    "number for a version": (HEAD + "[dependencies]\nnumpy = {version = 1.2}\n", "`1.2` is not a text"),
+    "list for a spec": (HEAD + "[dependencies]\nnumpy = []\n", "expected a version or a table"),
+    "unknown key of a spec": (HEAD + '[dependencies]\nnumpy = {git = "x"}\n', "`git` is not known"),
+    "no package name": (HEAD + '[dependencies]\n"a b" = "*"\n', "`a b` is not a package name"),
+    "dependencies that are no table": (HEAD + "[feature]\na = 3\n", "[feature.a] cannot be read"),
+    "pypi": (HEAD + '[pypi-dependencies]\nd2l = "*"\n', "every package from conda channels"),
+    "pypi of a target": (
+        MANIFEST + '[target.linux.pypi-dependencies]\nd = "*"\n',
+        "[target.linux.pypi-dependencies]",
+    ),
+    "pypi of a feature": (
+        MANIFEST + '[feature.a.pypi-dependencies]\nd = "*"\n',
+        "[feature.a.pypi-dependencies]",
+    ),
+    "constraints": (MANIFEST + "[constraints]\n", "[constraints] cannot be read"),
+    "system requirements": (MANIFEST + '[system-requirements]\ncuda = "12"\n', "[system-requirements]"),
+    "feature's priority": (
+        MANIFEST + '[feature.a]\nchannel-priority = "disabled"\n',
+        "[feature.a.channel-priority]",
+    ),
+    "priority": (HEAD + 'channel-priority = "disabled"\n', "[workspace] channel-priority"),
+    "exclude-newer": (HEAD + 'exclude-newer = "2024-01-01"\n', "[workspace.exclude-newer]"),
+    "channel that is none": (HEAD.replace('"main"', '"a b"'), "`a b` is not a channel"),
+    "channel table": (HEAD.replace('"main"', '{channel = "x"}'), "expected a list of channel names"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_manifest_is_refused_with_file_and_place(tmp_path: Path, name: str) -> None:
+    text, told = BAD[name]
+    with pytest.raises(D2lEnvError) as caught:
+        read(tmp_path, text)
+    assert str(tmp_path / "pixi.toml") in caught.value.what
+    assert told in str(caught.value)
+    assert caught.value.fix
+    assert caught.value.status == USAGE
+
+
+def test_a_manifest_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pixi.toml").write_bytes(b"\xff\xfe[workspace]")
+    with pytest.raises(D2lEnvError, match=r"pixi\.toml cannot be read"):
+        workspace.load(tmp_path)
+
+
+def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(D2lEnvError, match=r"pixi\.toml cannot be read"):
+        workspace.load(tmp_path)
+
+
+def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path) -> None:
+    space = read(tmp_path, MANIFEST + "[environments]\ncuda = []\n")
+    with pytest.raises(D2lEnvError) as caught:
+        space.environment("gpu")
+    assert "`gpu`" in caught.value.what
+    assert caught.value.fix == "choose one of: default, cuda"
+
+
+def test_the_workspace_is_found_from_a_folder_below(tmp_path: Path) -> None:
+    below = write_workspace(tmp_path) / "a" / "b"
+    below.mkdir(parents=True)
+    assert workspace.find(below) == tmp_path
+
+
+def test_no_workspace_above_is_said(tmp_path: Path) -> None:
+    with pytest.raises(D2lEnvError, match=r"no pixi\.toml at or above"):
+        workspace.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("channel", "address"),
+    [
+        ("pytorch", PYTORCH),
+        ("conda-forge/label/dev", "https://conda.anaconda.org/conda-forge/label/dev/"),
+        ("https://example.org/c", "https://example.org/c/"),
+        ("https://example.org/c/", "https://example.org/c/"),
+        ("file:///srv/c", "file:///srv/c/"),
+    ],
+)
+def test_a_channel_is_an_address_with_a_closing_slash(channel: str, address: str) -> None:
+    assert workspace.channel_url(channel) == address
+
+
+@pytest.mark.parametrize("channel", ["", "a b", "ftp://example.org/c", "https://", "../c"])
+def test_what_is_no_channel_is_refused(channel: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        workspace.channel_url(channel)

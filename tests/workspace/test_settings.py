@@ -1,0 +1,83 @@
+"""`[tool.d2lenv]` of pixi.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import settings as variants
+
+HEAD = """\
+[workspace]
+name = "w"
+channels = ["conda-forge"]
+platforms = ["linux-64"]
+[environments]
+cuda = []
+"""
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2LENV_LANG", "en")
+
+
+def load(tmp_path: Path, text: str) -> workspace.Workspace:
+    (tmp_path / "pixi.toml").write_text(HEAD + text, encoding="utf-8")
+    return workspace.load(tmp_path)
+
+
+def test_condas_environments_come_first_then_those_of_wheels_alone(tmp_path: Path) -> None:
+    space = load(tmp_path, "[tool.d2lenv.environments.zh]\n[tool.d2lenv.environments.cuda]\n")
+    assert list(variants.load(space)) == ["default", "cuda", "zh"]
+
+
+def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+    found = variants.get(load(tmp_path, ""), "cuda")
+    assert found == variants.Variant("cuda", "d2l (cuda)", "", (), 0.0, (), (), "")
+
+
+def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) -> None:
+    space = load(
+        tmp_path,
+        '[tool.d2lenv]\nexclude-newer = "2026-11-20T00:00:00Z"\nextra-requirements = ["menus"]\n'
+        '[tool.d2lenv.environments.zh]\ndisplay-name = "中文"\npython = "3.9"\nwheels = ["win-64"]\n'
+        'disk-gb = 3\nrequirements = ["d2l==0.17.6"]\n',
+    )
+    assert variants.get(space, "zh") == variants.Variant(
+        "zh", "中文", "3.9", ("win-64",), 3.0, ("d2l==0.17.6",), ("menus",), "2026-11-20T00:00:00Z"
+    )
+
+
+def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(D2lEnvError) as caught:
+        variants.get(load(tmp_path, ""), "none")
+    assert caught.value.status == USAGE
+    assert "default, cuda" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('requirements = ["d2l="]', "requirements"),
+        ('wheels = ["linux-32"]', "wheels"),
+        ('wheels = ["linux-64"]\nexclude-newer = "yesterday"', "exclude-newer"),
+        ('wheels = ["linux-64"]', "exclude-newer"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_table(tmp_path: Path, line: str, key: str) -> None:
+    with pytest.raises(D2lEnvError) as caught:
+        variants.load(load(tmp_path, f"[tool.d2lenv.environments.zh]\n{line}\n"))
+    assert f"[tool.d2lenv.environments.zh] {key}" in caught.value.what
+    assert caught.value.status == USAGE
+
+
+def test_this_repositorys_own_table_is_right() -> None:
+    found = variants.load(workspace.load(Path(__file__).parents[2]))
+    assert found["cuda"].wheels == ("linux-64",)
+    assert found["zh"].python == "3.9"
+    for variant in found.values():
+        assert (variant.disk_gb > 0) == bool(variant.wheels), variant.name
