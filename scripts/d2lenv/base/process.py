@@ -1,0 +1,90 @@
+"""Start other programs so that nothing in the working folder can run instead of them.
+
+Python puts the working folder first on ``sys.path`` for ``-m`` and ``-c``: a reader's ``random.py`` beside
+a notebook would be imported by every process that starts there. ``-P`` exists since Python 3.11 only, and
+``-I`` also switches ``PYTHONPATH`` off, which the `dev` environment of pixi needs. So a module is started by
+a line of code that drops the folder before it imports anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# `sys` is built in: nothing is looked up on the path before the folder is off it.
+_START = (
+    "import sys; sys.path[0] == '' and sys.path.pop(0); module = sys.argv.pop(1); import runpy; "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
+
+def python_module(python: Path | str, module: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs ``module`` as ``python -m`` does, without the working folder on the path.
+
+    Args:
+        options: of the interpreter, as ``-B``.
+    """
+    return [str(python), *options, "-c", _START, module, *arguments]
+
+
+def python_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` for a Python process, without the ways in which it names the working folder.
+
+    An empty or relative entry of ``PYTHONPATH`` means the working folder or one below it.
+    """
+    found = dict(environ)
+    entries = [
+        entry
+        for entry in found.pop("PYTHONPATH", "").split(os.pathsep)
+        if entry and Path(entry).is_absolute()
+    ]
+    if entries:
+        found["PYTHONPATH"] = os.pathsep.join(entries)
+    return found
+
+
+def which(name: str, environ: Mapping[str, str], *, outside: Sequence[Path] = ()) -> Path | None:
+    """Return the program ``name`` on the PATH, skipping relative folders and those below ``outside``.
+
+    The examined environment is untrusted: what lies in it must not be started for the sake of its name.
+    """
+    closed = [folder.resolve() for folder in outside]
+    for entry in environ.get("PATH", os.defpath).split(os.pathsep):
+        if not entry or not Path(entry).is_absolute():
+            continue
+        found = shutil.which(name, path=entry)
+        if found is None:
+            continue
+        places = (Path(found).absolute(), Path(found).resolve())
+        if not any(place.is_relative_to(folder) for place in places for folder in closed):
+            return Path(found)
+    return None
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` without standard input and return its status and both outputs as text.
+
+    Raises:
+        OSError: if it cannot be started.
+        subprocess.TimeoutExpired: if it takes longer than ``timeout_s``; it is killed then.
+    """
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        timeout=timeout_s,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        env=None if environ is None else dict(environ),
+    )
