@@ -64,7 +64,12 @@ def test_a_program_is_not_taken_from_a_closed_or_relative_folder(
 
 def test_run_returns_status_and_output_and_has_no_standard_input() -> None:
     done = process.run(
-        [sys.executable, "-c", "import sys; print(sys.stdin.read() + '好'); sys.exit(3)"], timeout_s=60
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.stdout.buffer.write((sys.stdin.read() + chr(0x597d)).encode()); sys.exit(3)",
+        ],
+        timeout_s=60,
     )
     assert (done.returncode, done.stdout) == (3, "好")
 
