@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from d2lenv.base import files
 from d2lenv.base.console import note, out, print_json
 from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
+from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import tr
 from d2lenv.export import table as bundles
 from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
@@ -31,8 +31,6 @@ NOT_EXPORTED = {
 
 BINDER_ENVIRONMENT = "cpu"
 """What Binder gets: it has no GPU."""
-
-GIT_TIMEOUT_S = 60
 
 SHOWN_LINES = 60
 """Lines of one file's diff on the terminal: a lock that moved changes thousands."""
@@ -208,20 +206,12 @@ def _lock_at(root: Path, revision: str) -> Lock:
         D2lEnvError: there is no such revision, or it has no pixi.lock.
     """
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "show", "--end-of-options", f"{revision}:./{LOCK}"],
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-        )
-        why = done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
+        text = git(root, "show", "--end-of-options", f"{revision}:./{LOCK}")
+    except GitError as error:
         raise _no_release(revision, str(error)) from error
-    if done.returncode:
-        raise _no_release(revision, why)
     with tempfile.TemporaryDirectory() as folder:
         old = Path(folder) / LOCK
-        old.write_bytes(done.stdout)
+        old.write_text(text, encoding="utf-8")
         return lockfile.read(old)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform as machine
-import subprocess
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +19,7 @@ from d2lenv import __version__
 from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
+from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import tr
 from d2lenv.verify import fingerprint
 from d2lenv.workspace import lockfile
@@ -30,7 +30,6 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "tag:d2l-env,2026:release/v1"
 """A name, not an address (RFC 4151); docs/fingerprint.md says what the predicate holds."""
 
-_GIT_TIMEOUT_S = 30.0
 # What GitHub says of the run (docs.github.com, default environment variables).
 _RUN = (
     "GITHUB_SERVER_URL",
@@ -86,28 +85,12 @@ def _sha256(path: Path) -> str:
 
 def _source(root: Path) -> dict[str, Any]:
     """The commit, and whether the files are its own; empty outside of git."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "changed": bool(changed)}
-
-
-def _git(root: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        commit = git(root, "rev-parse", "HEAD").strip()
+        changed = git(root, "status", "--porcelain", "--untracked-files=no")
+    except GitError:
+        return {}
+    return {"commit": commit, "changed": bool(changed)}
 
 
 def _tools() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 
 from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import printable, tr
 from d2lenv.export.formats.manifest import escaped
 from d2lenv.prefix import read as prefixes
@@ -23,7 +23,6 @@ from d2lenv.verify.fingerprint import HEADS
 from d2lenv.workspace import lockfile
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
-_GIT_TIMEOUT_S = 60.0
 _JSON_LIMIT = 256 << 20
 _HASH_SHOWN = 12
 
@@ -309,7 +308,7 @@ def _of_revision(workspace: Workspace, revision: str) -> Side:
     )
     names = [
         name
-        for name in listing.decode("utf-8", "surrogateescape").split("\0")
+        for name in listing.split("\0")
         if name == LOCK or re.fullmatch(r"envs/[\w-]+/requirements-[\w-]+\.txt", name)
     ]
     if LOCK not in names:
@@ -319,26 +318,18 @@ def _of_revision(workspace: Workspace, revision: str) -> Side:
         for name in names:
             target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(
-                _git(workspace.root, revision, "show", "--end-of-options", f"{revision}:./{name}")
-            )
+            text = _git(workspace.root, revision, "show", "--end-of-options", f"{revision}:./{name}")
+            target.write_text(text, encoding="utf-8")
         return _of_files(root)
 
 
-def _git(root: Path, revision: str, *words: str) -> bytes:
+def _git(root: Path, revision: str, *words: str) -> str:
     try:
-        return subprocess.run(
-            ["git", "-C", str(root), *words],
-            capture_output=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error).encode()
+        return git(root, *words)
+    except GitError as error:
         raise D2lEnvError(
             tr("`{word}` is no file, no folder and no git revision", word=revision),
-            why=reason.decode("utf-8", "replace").strip(),
+            why=str(error),
             fix=tr("give a prefix, a lock file, a fingerprint file or a git revision"),
             status=USAGE,
         ) from error
