@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 @pytest.fixture(autouse=True)
 def no_hardware(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(hardware, "look", lambda: NO_GPU)
+    monkeypatch.setattr(hardware, "look", lambda *_: NO_GPU)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     for name in ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "http_proxy", "https_proxy", "all_proxy"):

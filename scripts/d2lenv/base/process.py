@@ -88,3 +88,26 @@ def run(
         cwd=cwd,
         env=None if environ is None else dict(environ),
     )
+
+
+def run_visibly(
+    command: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> int:
+    """Run ``command`` without standard input, with its output where ours goes, and return its status.
+
+    Raises:
+        OSError: if it cannot be started.
+        subprocess.TimeoutExpired: if it takes longer than ``timeout_s``; it is killed then.
+    """
+    return subprocess.run(
+        [str(word) for word in command],
+        timeout=timeout_s,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        env=None if environ is None else dict(environ),
+    ).returncode

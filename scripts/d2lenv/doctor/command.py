@@ -41,7 +41,7 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
     findings = examine_context(context)
     probes = _probe(context) if deep else ()
     if fix and yes:
-        good = show.run_commands(findings)
+        good = show.run_commands(context, findings)
         context = look()
         findings = examine_context(context)
         if as_json:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.doctor.model import Command, Context
 from d2lenv.prefix.read import Prefix
 
@@ -25,8 +25,10 @@ def _pip(context: Context) -> tuple[str, ...]:
     return ()
 
 
-def _uv() -> tuple[str, ...]:
-    return ("uv",) if shutil.which("uv") else (sys.executable, "-m", "uv")
+def _uv(context: Context) -> tuple[str, ...]:
+    """``uv`` where the PATH has one outside the examined environment, else the one that the tool needs."""
+    found = process.which("uv", context.environ, outside=[context.prefix.path])
+    return ("uv",) if found else (sys.executable, "-m", "uv")
 
 
 def _safe(context: Context) -> bool:
@@ -43,7 +45,9 @@ def pip_install(context: Context, *specs: str, index: str = "", options: tuple[s
     # No `-m pip`: the prefix was made by uv, which needs to be told which Python is meant.
     pip = _pip(context)
     argv = (
-        (*pip, "install", *tail) if pip else (*_uv(), "pip", "install", "--python", _python(context), *tail)
+        (*pip, "install", *tail)
+        if pip
+        else (*_uv(context), "pip", "install", "--python", _python(context), *tail)
     )
     return Command(argv, safe=_safe(context))
 
@@ -53,7 +57,7 @@ def pip_uninstall(context: Context, *names: str) -> Command:
     argv = (
         (*pip, "uninstall", "--yes", *names)
         if pip
-        else (*_uv(), "pip", "uninstall", "--python", _python(context), *names)
+        else (*_uv(context), "pip", "uninstall", "--python", _python(context), *names)
     )
     return Command(argv, safe=_safe(context))
 
@@ -61,7 +65,7 @@ def pip_uninstall(context: Context, *names: str) -> Command:
 def conda_install(context: Context, *specs: str, channels: tuple[str, ...] = ()) -> Command:
     """Install with the conda that is there; never run unasked, it may change many packages."""
     tail = tuple(word for channel in channels for word in ("-c", channel))
-    return Command((_conda(), "install", "--prefix", str(context.prefix.path), *specs, *tail))
+    return Command((_conda(context), "install", "--prefix", str(context.prefix.path), *specs, *tail))
 
 
 def reinstall(context: Context, *names: str) -> Command:
@@ -69,7 +73,9 @@ def reinstall(context: Context, *names: str) -> Command:
     environment = pixi_environment(context.prefix)
     if environment:
         return Command(("pixi", "reinstall", "--environment", environment, *names))
-    return Command((_conda(), "install", "--prefix", str(context.prefix.path), "--force-reinstall", *names))
+    return Command(
+        (_conda(context), "install", "--prefix", str(context.prefix.path), "--force-reinstall", *names)
+    )
 
 
 def install(context: Context, conda: tuple[str, ...], pip: tuple[str, ...], index: str = "") -> Command:
@@ -90,5 +96,6 @@ def _python(context: Context) -> str:
     return str(python if python is not None else context.prefix.path)
 
 
-def _conda() -> str:
-    return next((name for name in ("conda", "mamba", "micromamba") if shutil.which(name)), "conda")
+def _conda(context: Context) -> str:
+    names = ("conda", "mamba", "micromamba")
+    return next((name for name in names if process.which(name, context.environ)), "conda")

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from d2lenv.base import process
 from d2lenv.base.messages import printable, tr
 from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
@@ -222,15 +224,15 @@ def print_commands(findings: Sequence[Finding]) -> None:
         last = finding
 
 
-def run_commands(findings: Sequence[Finding]) -> bool:
-    """``--fix --yes``: run the safe ones, say which were left; whether all that ran succeeded."""
+def run_commands(context: Context, findings: Sequence[Finding]) -> bool:
+    """``--fix --yes``: run the safe ones, say which were left; return True if all that ran succeeded."""
     good = True
     for finding, command in commands(findings):
         if not finding.safe:
             _note(tr("left to you: {command}", command=printable(str(command))))
             continue
         _note("$ " + printable(str(command)))
-        good = _run(command) and good
+        good = _run(command, context) and good
     return good
 
 
@@ -238,9 +240,30 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _run(command: Command) -> bool:
+def _started(command: Command, context: Context) -> list[str]:
+    """Return what is started for ``command``: nothing from the working folder or the environment's ``bin``.
+
+    The environment's own Python is the exception: the command names it by its path.
+    """
+    program, *arguments = command.argv
+    if Path(program).is_absolute():
+        module = arguments[:1] == ["-m"]
+        return process.python_module(program, *arguments[1:]) if module else list(command.argv)
+    found = process.which(program, context.environ, outside=[context.prefix.path])
+    if found is None:
+        raise FileNotFoundError(tr("there is none on the PATH outside of the examined environment"))
+    return [str(found), *arguments]
+
+
+def _run(command: Command, context: Context) -> bool:
     try:
-        done = subprocess.run(command.argv, timeout=FIX_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False)
+        status = process.run_visibly(
+            _started(command, context),
+            timeout_s=FIX_TIMEOUT_S,
+            # uv reads a uv.toml in the working folder or above it.
+            cwd=Path(context.prefix.path.anchor),
+            environ=process.python_environment(context.environ),
+        )
     except subprocess.TimeoutExpired:
         _note(tr("no answer within {n} s", n=int(FIX_TIMEOUT_S)))
         return False
@@ -253,6 +276,6 @@ def _run(command: Command) -> bool:
             )
         )
         return False
-    if done.returncode:
-        _note(tr("it ended with status {n}", n=done.returncode))
-    return done.returncode == 0
+    if status:
+        _note(tr("it ended with status {n}", n=status))
+    return status == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ from d2lenv.doctor.probe import hardware
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.facts import torch as matrix
 from doctor.environments import LINUX, NO_GPU, Environment, commands, spoil
+
+PREFIX = Path("/no/environment")
+
+
+def look() -> Gpu:
+    return hardware.look(os.environ, PREFIX)
 
 
 def gpu(
@@ -190,7 +197,7 @@ def test_what_is_no_answer_of_nvidia_smi_is_a_failure(text: str) -> None:
 
 
 def test_the_hardware_is_asked_without_raising() -> None:
-    assert hardware.look().state in ("ok", "no-driver", "mismatch", "failed")
+    assert look().state in ("ok", "no-driver", "mismatch", "failed")
 
 
 def program(folder: Path, body: str) -> None:
@@ -204,14 +211,14 @@ def test_an_old_nvidia_smi_is_asked_again_without_the_capability(
     program(tmp_path, 'case "$1" in *compute_cap*) exit 2;; esac\necho "0, NVIDIA K80, 11441, 418.39"\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr(hardware, "_nvml", lambda: NO_GPU)
-    assert hardware.look() == Gpu("ok", "418.39", (Device(0, "NVIDIA K80", None, 11441 << 20),), "nvidia-smi")
+    assert look() == Gpu("ok", "418.39", (Device(0, "NVIDIA K80", None, 11441 << 20),), "nvidia-smi")
 
 
 def test_a_mismatch_that_nvidia_smi_reports_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, 'echo "Failed to initialize NVML: Driver/library version mismatch"; exit 18\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr(hardware, "_nvml", lambda: NO_GPU)
-    assert hardware.look().state == "mismatch"
+    assert look().state == "mismatch"
 
 
 def test_a_driver_that_never_answers_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,14 +229,14 @@ def test_a_driver_that_never_answers_is_left_behind(tmp_path: Path, monkeypatch:
     never = threading.Event()
     monkeypatch.setattr(hardware, "_nvml", lambda: never.wait(30) or NO_GPU)
     monkeypatch.setattr(hardware, "_NVML_TIMEOUT_S", 0.05)
-    assert hardware.look().state == "failed"
+    assert look().state == "failed"
     never.set()
 
 
 def test_without_any_sign_of_a_driver_nvml_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "driver_signs", lambda: False)
+    monkeypatch.setattr(hardware, "driver_signs", lambda *_: False)
     monkeypatch.setattr(hardware, "_nvml", lambda: pytest.fail("asked"))
-    assert hardware.look().state == "no-driver"
+    assert look().state == "no-driver"
 
 
 @pytest.fixture
@@ -239,7 +246,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
     import pynvml
 
-    monkeypatch.setattr(hardware, "driver_signs", lambda: True)
+    monkeypatch.setattr(hardware, "driver_signs", lambda *_: True)
     for name, answer in {
         "nvmlInit": None,
         "nvmlShutdown": None,
@@ -255,7 +262,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_nvml_is_asked_first(nvml: pytest.MonkeyPatch) -> None:
-    assert hardware.look() == Gpu("ok", "550.54.15", (Device(0, "NVIDIA H100", (9, 0), 80 << 30),), "NVML")
+    assert look() == Gpu("ok", "550.54.15", (Device(0, "NVIDIA H100", (9, 0), 80 << 30),), "NVML")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,7 @@ def test_what_nvml_refuses_with_is_told_apart(
 
     nvml.setattr(pynvml, "nvmlInit", refuse)
     nvml.setenv("PATH", str(tmp_path))
-    assert hardware.look().state == state
+    assert look().state == state
 
 
 def test_a_card_that_fails_in_the_middle_is_a_failure(nvml: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -288,7 +295,7 @@ def test_a_card_that_fails_in_the_middle_is_a_failure(nvml: pytest.MonkeyPatch, 
 
     nvml.setattr(pynvml, "nvmlDeviceGetHandleByIndex", refuse)
     nvml.setenv("PATH", str(tmp_path))
-    assert hardware.look().state == "failed"
+    assert look().state == "failed"
 
 
 def test_an_nvidia_smi_that_cannot_be_started_is_a_failure(
@@ -298,7 +305,7 @@ def test_an_nvidia_smi_that_cannot_be_started_is_a_failure(
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(hardware, "_nvml", lambda: NO_GPU)
-    assert hardware.look().state == "failed"
+    assert look().state == "failed"
 
 
 @pytest.mark.parametrize(("system", "signs"), [("darwin", False), ("win32", False)])
@@ -307,7 +314,7 @@ def test_a_driver_is_looked_for_where_the_system_keeps_it(
 ) -> None:
     monkeypatch.setattr(hardware.sys, "platform", system)
     monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
-    assert hardware.driver_signs() is signs
+    assert hardware.driver_signs(os.environ, PREFIX) is signs
     (tmp_path / "System32").mkdir()
     (tmp_path / "System32" / "nvml.dll").write_bytes(b"MZ")
-    assert hardware.driver_signs() is (system == "win32")
+    assert hardware.driver_signs(os.environ, PREFIX) is (system == "win32")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.base.messages import tr
 
 IMPORT_TIMEOUT_S = 120.0
@@ -16,8 +17,12 @@ IMPORT_TIMEOUT_S = 120.0
 # What is started, in order; each in its own process, so that a crash of one does not hide the others.
 PROBES = ("torch", "torchvision", "torchaudio", "d2l.torch", "gpu")
 
+# `-c` puts the working folder first on the path, and -P or -I would hide PYTHONPATH and the user's site,
+# which the notebook gets too. `sys` is built in: nothing is looked up before the folder is off the path.
 _PROGRAM = """
-import json, sys
+import sys
+sys.path[0] == "" and sys.path.pop(0)
+import json
 name, answer = sys.argv[1], {}
 if name == "gpu":
     import torch
@@ -60,19 +65,11 @@ def probe(python: Path, names: tuple[str, ...], timeout_s: float = IMPORT_TIMEOU
 
 
 def _one(python: Path, name: str, timeout_s: float) -> Probe:
-    # -P or -I would hide PYTHONPATH and the user's site, which are what the notebook really gets.
-    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
+    inherited = process.python_environment(os.environ)
+    environment = {**inherited, "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(
-            [str(python), "-c", _PROGRAM, name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            env=environment,
-            cwd=python.parent,  # a torch.py in the reader's folder is not the environment's fault
-            stdin=subprocess.DEVNULL,
-            check=False,
+        done = process.run(
+            [python, "-c", _PROGRAM, name], timeout_s=timeout_s, environ=environment, cwd=Path(python.anchor)
         )
     except subprocess.TimeoutExpired:
         return Probe(name, "failed", tr("no answer within {n} s", n=int(timeout_s)))

@@ -37,7 +37,7 @@ def gather(path: Path, environ: Mapping[str, str], cwd: Path, *, active: bool, r
     return Context(
         prefix=found,
         machine=system.look(found.path, environ, home),
-        gpu=hardware.look(),
+        gpu=hardware.look(environ, found.path),
         environ=environ,
         expected=drift.expected(found, root),
         notebooks=tuple(notebooks(cwd)),

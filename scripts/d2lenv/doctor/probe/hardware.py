@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from d2lenv.base import process
 from d2lenv.base.messages import tr
 
 State = Literal["ok", "no-driver", "mismatch", "failed"]
@@ -18,6 +18,7 @@ State = Literal["ok", "no-driver", "mismatch", "failed"]
 _NVML_TIMEOUT_S = 5.0
 _SMI_TIMEOUT_S = 10.0
 _WSL_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+_LIBRARY = "libnvidia-ml.so.1"
 _SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", _WSL_SMI)
 
 
@@ -54,10 +55,18 @@ class Gpu:
     why: str = ""
 
 
-def look() -> Gpu:
-    """Ask NVML, then ``nvidia-smi``; never raises, never waits longer than 15 seconds."""
-    if not driver_signs():
-        return Gpu("no-driver", why=tr("there is no sign of an NVIDIA driver"))
+def look(environ: Mapping[str, str], prefix: Path) -> Gpu:
+    """Ask NVML, then ``nvidia-smi``; never raises, never waits longer than 15 seconds.
+
+    Args:
+        prefix: the examined environment. Neither a program nor a library in it is started or loaded.
+    """
+    if not driver_signs(environ, prefix):
+        return Gpu("no-driver", why=_left_out(environ) or tr("there is no sign of an NVIDIA driver"))
+    if library := _planted(environ, prefix):
+        return Gpu(
+            "failed", via="NVML", why=tr("{file} was not loaded: LD_LIBRARY_PATH names it", file=library)
+        )
     answer: list[Gpu] = []
     # A GPU that fell off the bus makes NVML wait for ever in the driver: only a thread can be left behind.
     worker = threading.Thread(target=lambda: answer.append(_nvml()), daemon=True)
@@ -67,16 +76,39 @@ def look() -> Gpu:
         return Gpu(
             "failed", via="NVML", why=tr("the driver did not answer within {n} s", n=int(_NVML_TIMEOUT_S))
         )
-    return answer[0] if answer[0].state in ("ok", "mismatch") else _smi(answer[0])
+    return answer[0] if answer[0].state in ("ok", "mismatch") else _smi(answer[0], environ, prefix)
 
 
-def driver_signs() -> bool:
+def driver_signs(environ: Mapping[str, str], prefix: Path) -> bool:
     """Whether anything of an NVIDIA driver is there: asking NVML costs 60 ms that others do without."""
     if sys.platform == "darwin":
         return False
     if sys.platform == "win32":
-        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll").exists()
-    return any(Path(name).exists() for name in _SIGNS) or shutil.which("nvidia-smi") is not None
+        return (Path(environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll").exists()
+    return any(Path(name).exists() for name in _SIGNS) or _smi_program(environ, prefix) is not None
+
+
+def _smi_program(environ: Mapping[str, str], prefix: Path) -> Path | None:
+    wsl = Path(_WSL_SMI)
+    return process.which("nvidia-smi", environ, outside=[prefix]) or (wsl if wsl.exists() else None)
+
+
+def _left_out(environ: Mapping[str, str]) -> str:
+    """Say which ``nvidia-smi`` was not started because it lies in the examined environment; else empty."""
+    program = process.which("nvidia-smi", environ)
+    return tr("{file} was not started: it lies in the examined environment", file=program) if program else ""
+
+
+def _planted(environ: Mapping[str, str], prefix: Path) -> Path | None:
+    """Return the driver's library that ``LD_LIBRARY_PATH`` makes the loader take from the environment."""
+    closed = prefix.resolve()
+    for entry in environ.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":"):
+        library = Path(entry) / _LIBRARY
+        if library.exists():
+            # The loader takes the first one.
+            inside = library.absolute().is_relative_to(prefix) or library.resolve().is_relative_to(closed)
+            return library if inside else None
+    return None
 
 
 def _nvml() -> Gpu:
@@ -115,9 +147,9 @@ def _decoded(value: str | bytes) -> str:
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
 
 
-def _smi(nvml: Gpu) -> Gpu:
-    """What ``nvidia-smi`` says; ``nvml``'s answer when there is no such program or it fails too."""
-    program = shutil.which("nvidia-smi") or shutil.which(_WSL_SMI)
+def _smi(nvml: Gpu, environ: Mapping[str, str], prefix: Path) -> Gpu:
+    """Ask ``nvidia-smi``; return ``nvml``'s answer when there is no such program or it fails too."""
+    program = _smi_program(environ, prefix)
     if program is None:
         return nvml
     # `compute_cap` is known to nvidia-smi since driver 510 or so; an older one refuses the whole query.
@@ -126,13 +158,10 @@ def _smi(nvml: Gpu) -> Gpu:
         "index,name,memory.total,driver_version",
     ):
         try:
-            done = subprocess.run(
+            done = process.run(
                 [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_SMI_TIMEOUT_S,
-                check=False,
+                timeout_s=_SMI_TIMEOUT_S,
+                environ=environ,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return Gpu("failed", via="nvidia-smi", why=str(error))
