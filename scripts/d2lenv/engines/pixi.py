@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.job import Job
@@ -30,7 +32,7 @@ def why_not(job: Job) -> str:
         return tr(
             "pixi.lock does not have {name} for {platform}", name=job.variant.name, platform=job.platform
         )
-    pixi = shutil.which("pixi")
+    pixi = _pixi()
     if pixi is None:
         return tr("pixi is not on the PATH")
     if job.prefix != (job.workspace.root / ".pixi" / "envs" / job.variant.name).absolute():
@@ -51,7 +53,7 @@ def build(job: Job) -> None:
         D2lEnvError: pixi failed; its own message stands above.
     """
     verb = "reinstall" if job.fresh and job.prefix.exists() else "install"
-    command = [shutil.which("pixi") or "pixi", verb, "--locked", "-e", job.variant.name]
+    command = [str(_pixi() or "pixi"), verb, "--locked", "-e", job.variant.name]
     command += ["--manifest-path", str(job.workspace.manifest)]
     job.say(tr("running {command}", command=" ".join(command)))
     fix = tr(
@@ -69,19 +71,14 @@ def build(job: Job) -> None:
         raise D2lEnvError(tr("pixi ended with status {status}", status=done.returncode), fix=fix)
 
 
-def _version(pixi: str) -> str:
-    """What ``pixi --version`` says (``pixi 0.71.1``), empty when it does not run."""
+def _pixi() -> Path | None:
+    return process.which("pixi", os.environ)
+
+
+def _version(pixi: Path) -> str:
+    """Return the number that ``pixi --version`` tells (``pixi 0.71.1``), empty when it does not run."""
     try:
-        done = subprocess.run(
-            [pixi, "--version"],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_VERSION_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = process.run([pixi, "--version"], timeout_s=_VERSION_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     found = re.search(r"\d+(\.\d+)+", done.stdout)
