@@ -11,7 +11,6 @@ import socket
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -67,6 +66,10 @@ class Package:
     def place(self) -> str:
         """Where it lies below the channel."""
         return f"{self.subdir}/{self.stem}.{self.archive}"
+
+    def members(self) -> dict[str, tarfile.TarInfo | bytes]:
+        """Path in the archive → its content, or the link."""
+        return {**{path: _member(value) for path, value in self.files.items()}, **self._info()}
 
     def data(self) -> bytes:
         """The archive."""
@@ -199,32 +202,54 @@ def everyday_packages() -> tuple[Package, ...]:
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     delay_s = 0.0
+    trickle = ""
+    over: threading.Event
 
     def do_GET(self) -> None:
+        if self.trickle and self.path.endswith(self.trickle):
+            self._trickle()
+            return
         if self.delay_s and self.path.endswith((".conda", ".tar.bz2", ".whl")):
-            time.sleep(self.delay_s)
+            self.over.wait(self.delay_s)
         with suppress(OSError):  # a client that was stopped does not wait for its answer
             super().do_GET()
+
+    def _trickle(self) -> None:
+        """Send the head at once and the file a byte at a time, as one that wants to hold up its reader."""
+        data = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with suppress(OSError):
+            for start in range(len(data)):
+                self.wfile.write(data[start : start + 1])
+                if self.over.wait(0.2):
+                    return
 
     def log_message(self, *words: object) -> None:
         pass
 
 
 @contextmanager
-def served(folder: Path, *, delay_s: float = 0.0) -> Iterator[str]:
-    """``folder`` at an address on the loopback; packages come after ``delay_s`` seconds."""
+def served(folder: Path, *, delay_s: float = 0.0, trickle: str = "") -> Iterator[str]:
+    """``folder`` at an address on the loopback; packages come after ``delay_s`` seconds.
+
+    Args:
+        trickle: the end of the path of a file that comes a byte at a time.
+    """
 
     class Handler(_Handler):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments, directory=str(folder))
 
-    Handler.delay_s = delay_s
+    Handler.delay_s, Handler.trickle, Handler.over = delay_s, trickle, threading.Event()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
     finally:
+        Handler.over.set()
         server.shutdown()
         server.server_close()
 

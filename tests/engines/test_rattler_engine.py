@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rattler import PrefixRecord
 
+import canarykit
 import condakit
 import diskkit
 from d2lenv.base.errors import D2lEnvError
@@ -247,10 +248,54 @@ def test_the_readers_mirror_serves_the_packages(
         assert (install(tmp_path, tmp_path / "prefix").prefix / "bin" / "greet").exists()
 
 
-def test_of_a_long_error_the_first_and_the_last_lines_are_told() -> None:
-    error = ValueError("\n".join(["first", *(f"line {n:02}" for n in range(20)), "Caused by: last."]))
-    lines = rattler._reason(error).splitlines()
-    assert lines[0] == "first"
-    assert lines[1] == "…"
-    assert lines[-1] == "last"
-    assert len(lines) == 6
+def test_no_module_is_taken_from_the_folder_that_the_reader_is_in(
+    tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    with monkeypatch.context() as patch:
+        canarykit.listen(patch)
+        install(tmp_path, tmp_path / "heard")
+    names = canarykit.imported(capfd.readouterr().err)
+    assert {"asyncio", "rattler"} <= names
+    canarykit.plant(here, names)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "."]))
+    assert install(tmp_path, tmp_path / "prefix").python.exists()
+    assert canarykit.heard(here) == []
+
+
+def test_a_relative_name_of_the_cache_means_the_readers_folder(
+    tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RATTLER_CACHE_DIR", "near")
+    install(tmp_path, tmp_path / "prefix")
+    assert (tmp_path / "near" / "pkgs" / "settings-1.0-0").is_dir()
+
+
+@pytest.mark.parametrize("name", ["settings", "oldstyle"])
+def test_a_download_that_trickles_ends_and_is_named(
+    tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    package = next(p for p in PACKAGES if p.name == name)
+    monkeypatch.setattr(rattler, "_STALL_S", 2.0)
+    with condakit.served(channel, trickle=f"{package.stem}.{package.archive}") as address:
+        condakit.write_workspace(tmp_path / "root", address, PACKAGES)
+        with pytest.raises(D2lEnvError) as caught:
+            install(tmp_path, tmp_path / "prefix")
+    assert f"the download of {name} has stalled" in caught.value.why
+    assert address + package.place in caught.value.why
+    assert "mirror" in caught.value.fix
+    assert not list(tmp_path.glob("*prefix*.building*"))
+    assert not (tmp_path / "prefix").exists()
+
+
+def test_a_server_that_never_answers_a_download_is_named(
+    tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rattler, "_STALL_S", 1.0)
+    with condakit.served(channel, delay_s=60.0) as address:
+        condakit.write_workspace(tmp_path / "root", address, PACKAGES)
+        with pytest.raises(D2lEnvError, match="the download of settings has stalled: 0 of"):
+            install(tmp_path, tmp_path / "prefix")

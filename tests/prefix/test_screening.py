@@ -15,9 +15,11 @@ import condakit
 import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.facts import platforms
 from d2lenv.prefix import screening as untrusted
-from d2lenv.prefix.scan import Entry
+from d2lenv.prefix.scan import Entry, scan
 from d2lenv.solve.wheels import Pin
+from d2lenv.workspace import lockfile
 from proofkit import Home, Member
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices of POSIX")
@@ -124,7 +126,7 @@ def test_py_rattler_unpacks_pipes_and_devices_as_plain_files(
 def test_pipes_and_devices_in_a_cache_are_refused(tmp_path: Path) -> None:
     """Should an installer make them, or somebody put one there."""
     os.mkfifo(tmp_path / "p")
-    assert untrusted.package_reasons(tmp_path) == ["it holds a pipe, socket or device: p"]
+    assert untrusted.package_reasons(scan(tmp_path)) == ["it holds a pipe, socket or device: p"]
 
 
 @pytest.mark.parametrize("suffix", [".conda", ".tar.bz2"])
@@ -154,39 +156,26 @@ def test_a_disk_that_tells_cases_apart_is_seen(tmp_path: Path) -> None:
 def test_a_package_whose_list_of_files_is_damaged_is_refused(tmp_path: Path) -> None:
     info = tmp_path / "info"
     info.mkdir()
-    assert untrusted.package_reasons(tmp_path) == []  # as before 2017: no paths.json
+    assert untrusted.package_reasons(scan(tmp_path)) == []  # as before 2017: no paths.json
     for text in ("{", "[]", '{"paths": 3}', '{"paths": [{}]}'):
         (info / "paths.json").write_text(text, encoding="utf-8")
-        (reason,) = untrusted.package_reasons(tmp_path)
+        (reason,) = untrusted.package_reasons(scan(tmp_path))
         assert reason.startswith("its list of files cannot be read")
     (info / "paths.json").write_text(json.dumps({"paths": []}), encoding="utf-8")
     (info / "files").write_bytes(b"\xff")
-    (reason,) = untrusted.package_reasons(tmp_path)
+    (reason,) = untrusted.package_reasons(scan(tmp_path))
     assert reason.startswith("its list of files cannot be read")
 
 
-def test_what_is_not_at_its_place_in_the_cache_is_refused(tmp_path: Path) -> None:
-    gate = untrusted.Gate(tmp_path, {"a": "a-1-0"}, ignores_case=False, say=lambda _text: None)
-    gate.on_link_start(0, "a")
-    gate.on_link_start(1, "unknown")
+def test_what_is_not_at_its_place_in_the_cache_is_refused(home: Home, tmp_path: Path) -> None:
+    records = lockfile.read(home.workspace.lock).records("tiny", platforms.current())
+    gate = untrusted.Gate(tmp_path, records, ignores_case=False)
+    gate.pass_or_take_out("fast")
+    gate.pass_or_take_out("unknown")
     with pytest.raises(D2lEnvError, match="must not be installed") as caught:
         gate.raise_refused()
     assert "not at its place in the cache" in caught.value.why
     assert "unknown" in caught.value.why
-
-
-def test_progress_is_told_in_tenths(tmp_path: Path) -> None:
-    lines: list[str] = []
-    gate = untrusted.Gate(
-        tmp_path, {str(number): "x" for number in range(40)}, ignores_case=False, say=lines.append
-    )
-    for number in range(40):
-        gate.on_link_complete(number)
-    assert len(lines) == 10
-    assert lines[-1] == "40 of 40 packages installed"
-    assert gate.on_download_start(1) == 0
-    with pytest.raises(AttributeError):
-        gate.nothing  # noqa: B018
 
 
 # --- wheels: uv 0.13 leaves out what would land outside, and says nothing --------------------------------

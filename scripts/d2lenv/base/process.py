@@ -12,7 +12,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 # `sys` is built in: nothing is looked up on the path before the folder is off it.
 _START = (
@@ -111,3 +113,45 @@ def run_visibly(
         cwd=cwd,
         env=None if environ is None else dict(environ),
     ).returncode
+
+
+def ask(
+    command: Sequence[str | Path],
+    request: bytes,
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[bytes, int]:
+    """Send ``request`` to ``command`` and return its standard output and its status.
+
+    Standard input stays open until the process has closed its output: its end tells the process that
+    this one is gone. Ctrl-C is for this process alone, which then ends the other one.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        cwd=cwd,
+        env=None if environ is None else dict(environ),
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = Timer(timeout_s, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            with suppress(BrokenPipeError):  # it ended at once, as its status says
+                process.stdin.write(request)
+            return process.stdout.read(), process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()

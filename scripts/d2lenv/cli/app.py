@@ -168,6 +168,7 @@ _python = click.option(
 @_python
 @click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
 @click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
+@click.option("--manifest", is_flag=True, help=tr("Record every file's mode and time for `verify`, too."))
 @click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
 @click.option("--json", "as_json", is_flag=True, help=tr("One JSON document on standard output."))
 @click.pass_context
@@ -179,6 +180,7 @@ def build(
     python: Path | None,
     fresh: bool,
     link_scripts: bool,
+    manifest: bool,
     no_space_check: bool,
     as_json: bool,
 ) -> None:
@@ -194,6 +196,7 @@ def build(
         fresh=fresh,
         link_scripts=link_scripts,
         check_space=not no_space_check,
+        full_manifest=manifest,
         say=note,
     )
     if as_json:

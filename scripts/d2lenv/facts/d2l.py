@@ -8,7 +8,7 @@ Computed on 2026-11-22 from the wheels d2l-1.0.3-py3-none-any.whl and d2l-0.17.6
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +22,29 @@ class Release:
         edition: ``en`` or ``zh``, the edition of the book whose library it is.
         wheel_sha256: of the wheel that the digests were computed from.
         files: path below site-packages → sha256 (hex).
+        metadata: path below the ``.dist-info`` folder → sha256 (hex), for files that every build copies.
     """
 
     version: str
     edition: Literal["en", "zh"]
     wheel_sha256: str
     files: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
 
+
+# The same in both wheels and in both source distributions, which conda-forge's recipe builds (their sha256
+# are those of the recipe; compared on 2026-11-24). setuptools 77 and newer put the licences into a folder.
+_LICENCES = {
+    "LICENSE": "a39a4b3d0f411a8217b7c6dd35dc8b06003784ce32d3593d0d2d780a7e9c2f8c",
+    "LICENSE-SAMPLECODE": "ddf9b5d9dd2fded18653e0ca4c5934008d4faea1161d754493b54a23c25eac14",
+    "LICENSE-SUMMARY": "eeff5a6b129a319ee80e34762695dfa5349fe385a92c02168e6d21deff539f9c",
+}
+_METADATA = {
+    **_LICENCES,
+    **{f"licenses/{name}": digest for name, digest in _LICENCES.items()},
+    "top_level.txt": "76fb6fc0251d42d3e4a336239854a50006c137448300ab6b1bb9797dd43dd1a1",
+    "zip-safe": "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
+}
 
 RELEASES = {
     "1.0.3": Release(
@@ -42,6 +58,7 @@ RELEASES = {
             "d2l/tensorflow.py": "6986e0a5274673f1eb3561a9d306a41bd014dd38cd52876b9d207d7ef4c9056a",
             "d2l/torch.py": "10e184aa1d334d9e0232872169eeb186f9426231c33efbb58ea4c42594cc5110",
         },
+        _METADATA,
     ),
     "0.17.6": Release(
         "0.17.6",
@@ -54,6 +71,7 @@ RELEASES = {
             "d2l/tensorflow.py": "71c06442b73dd60e130d391bc6c11cb30f33fa34549a3990b204685baff693df",
             "d2l/torch.py": "3c173de4ee169b383e82f37877113115e8ca47bbe00274afc9215d2e5a70dcca",
         },
+        _METADATA,
     ),
 }
 

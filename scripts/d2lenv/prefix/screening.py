@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
+from rattler import RepoDataRecord
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
+from d2lenv.prefix import unhashed
 from d2lenv.prefix.records import Claims
 from d2lenv.prefix.scan import Entry, Tree, collisions, inside, leaves, scan
-
-_STEPS = 10
 
 
 def reasons(
@@ -60,9 +60,9 @@ def reasons(
     return found
 
 
-def package_reasons(folder: Path, *, ignores_case: bool = False) -> list[str]:
-    """The same for a conda package that is unpacked in ``folder``."""
-    tree = scan(folder)
+def package_reasons(tree: Tree, *, ignores_case: bool = False) -> list[str]:
+    """The same for an unpacked conda package."""
+    folder = tree.root
     named: list[str] = []
     try:
         # Both files name paths, and which one an installer believes differs.
@@ -133,66 +133,53 @@ def ignores_case(folder: Path) -> bool:
 
 
 class Gate:
-    """py-rattler's reporter: looks at every package between the cache and the prefix.
+    """Looks at every package between the cache and the prefix.
 
-    py-rattler ignores what a reporter raises, so a package is stopped by taking it out of the cache: linking
-    it then fails. py-rattler 0.28 calls ``on_link_start`` before it reads the package's ``paths.json``.
+    py-rattler ignores exceptions that a reporter raises, so a package is stopped by taking it out of the
+    cache: linking it then fails. py-rattler 0.28 reports the start of linking before it reads the package's
+    ``paths.json``.
     """
 
-    def __init__(
-        self, cache: Path, folders: Mapping[str, str], *, ignores_case: bool, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, cache: Path, records: Iterable[RepoDataRecord], *, ignores_case: bool) -> None:
         """
         Args:
             cache: the package cache.
-            folders: package name → its folder in the cache (``name-version-build``).
+            records: what is to be installed.
         """
         self._cache = cache
-        self._folders = folders
+        self._records = {record.name.normalized: record for record in records}
         self._ignores_case = ignores_case
-        self._say = say
-        self._linked = 0
         self.refused: list[str] = []
 
-    def on_link_start(self, operation: int, package_name: str) -> int:
+    def pass_or_take_out(self, name: str) -> None:
+        """Look at the unpacked package ``name``; take it out of the cache if it must not be installed."""
         try:
-            self._look(package_name)
+            found = self._look(name)
         except Exception as error:  # noqa: BLE001 - py-rattler would swallow it and link the package
-            self.refused.append(f"{package_name}: {error!r}")
-            self._take_out(package_name)
-        return operation
-
-    def on_link_complete(self, _index: int) -> None:
-        self._linked += 1
-        step = max(1, len(self._folders) // _STEPS)
-        if self._linked % step == 0:
-            self._say(tr("{done} of {count} packages installed", done=self._linked, count=len(self._folders)))
+            found = [repr(error)]
+        self.refused += [f"{name}: {reason}" for reason in found]
+        if found and name in self._records:
+            shutil.rmtree(self._folder(name), ignore_errors=True)
 
     def raise_refused(self) -> None:
         """
         Raises:
-            D2lEnvError: a package was refused.
+            D2lEnvError: if a package was refused.
         """
         if self.refused:
             raise _refused("\n".join(self.refused[:10]))
 
-    def _look(self, name: str) -> None:
-        folder = self._cache / self._folders[name]
-        found = (
-            package_reasons(folder, ignores_case=self._ignores_case)
-            if folder.is_dir()
-            else [tr("it is not at its place in the cache: {path}", path=folder)]
-        )
-        if found:
-            self.refused += [f"{name}: {reason}" for reason in found]
-            self._take_out(name)
+    def _look(self, name: str) -> list[str]:
+        folder, record = self._folder(name), self._records[name]
+        if not folder.is_dir():
+            return [tr("it is not at its place in the cache: {path}", path=folder)]
+        tree = scan(folder)
+        found = package_reasons(tree, ignores_case=self._ignores_case)
+        if not found and not (record.sha256 or record.md5):
+            found = unhashed.package_problems(tree, str(record.version))
+        return found
 
-    def _take_out(self, name: str) -> None:
-        if name in self._folders:
-            shutil.rmtree(self._cache / self._folders[name], ignore_errors=True)
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        """Every other event of the protocol is of no interest."""
-        if name.startswith("on_"):
-            return lambda *_arguments: 0
-        raise AttributeError(name)
+    def _folder(self, name: str) -> Path:
+        """Return where rattler unpacks the package."""
+        record = self._records[name]
+        return self._cache / f"{name}-{record.version}-{record.build}"
