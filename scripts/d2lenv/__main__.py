@@ -1,5 +1,5 @@
 """``python -m d2lenv``."""
 
-from d2lenv.cli.app import main
+from d2lenv.cli.main import main
 
 main()

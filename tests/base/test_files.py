@@ -100,7 +100,7 @@ def test_the_second_process_is_told_for_whom_it_waits(tmp_path: Path) -> None:
     held, release, said = threading.Event(), threading.Event(), []
 
     def first() -> None:
-        with files.held(path, "first of two", lambda _: None):
+        with files.exclusive_lock(path, "first of two", lambda _: None):
             held.set()
             release.wait(30)
 
@@ -109,14 +109,14 @@ def test_the_second_process_is_told_for_whom_it_waits(tmp_path: Path) -> None:
     held.wait(30)
     with (
         pytest.raises(D2lEnvError, match="still holds") as caught,
-        files.held(path, "second", said.append, timeout_s=0.05),
+        files.exclusive_lock(path, "second", said.append, timeout_s=0.05),
     ):
         pass
     release.set()
     thread.join()
     assert f"{os.getpid()}: first of two" in caught.value.what
     assert said == [f"waiting for another process ({os.getpid()}: first of two) to finish"]
-    with files.held(path, "third", said.append):
+    with files.exclusive_lock(path, "third", said.append):
         pass
     assert len(said) == 1
     assert not path.with_name("x.lock.owner").exists()
@@ -126,12 +126,12 @@ def test_a_killed_process_does_not_block_the_next(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     code = (
         "import sys, os, pathlib; from d2lenv.base import files\n"
-        "with files.held(pathlib.Path(sys.argv[1]), 'killed', print): os._exit(9)"
+        "with files.exclusive_lock(pathlib.Path(sys.argv[1]), 'killed', print): os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
     assert done.returncode == 9
     said: list[str] = []
-    with files.held(path, "next", said.append, timeout_s=10):
+    with files.exclusive_lock(path, "next", said.append, timeout_s=10):
         pass
     assert said == []
 
@@ -142,6 +142,6 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         files.write_atomic(tmp_path / "file" / "below", b"x")
     with (
         pytest.raises(D2lEnvError, match="cannot be written"),
-        files.held(tmp_path / "file" / "below", "x", print),
+        files.exclusive_lock(tmp_path / "file" / "below", "x", print),
     ):
         pass

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, d2lenv, files, record, small_snapshot, write_workspace
-from d2lenv.cli import app as cli
+from d2lenv.cli import app, main
 from d2lenv.workspace import lockfile
 
 
@@ -38,7 +38,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         monkeypatch.setattr("sys.argv", ["d2lenv", "--workspace", str(root), *words])
         monkeypatch.setattr("os._exit", leave)
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main.main()
         told = capsys.readouterr()
         assert isinstance(caught.value.code, int)
         return Done(caught.value.code, told.out, told.err)
@@ -121,7 +121,7 @@ def test_record_says_where_the_digests_are(call: Call, root: Path) -> None:
         f"pixi.lock satisfies pixi.toml; its digests are in {root / lockfile.DIGESTS}",
     )
     told = json.loads(call(root, "lock", "--record", "--json").stdout)
-    assert told == {"recorded": str(root / lockfile.DIGESTS)}
+    assert told == {"schema": 1, "command": "lock", "ok": True, "recorded": str(root / lockfile.DIGESTS)}
 
 
 # name: (file to write, its text; None removes it), exit status, what the message says
@@ -218,7 +218,8 @@ def test_an_error_is_json_for_machines(call: Call, root: Path) -> None:
     done = call(root, "check", "--json")
     told = json.loads(done.stdout)
     assert done.returncode == 1
-    assert set(told) == {"error", "why", "fix"}
+    assert set(told) == {"schema", "command", "ok", "error", "why", "fix"}
+    assert told["ok"] is False
     assert "pixi.lock cannot be read" in told["error"]
 
 
@@ -270,7 +271,7 @@ def test_stopping_is_said_and_exits_130(call: Call, monkeypatch: pytest.MonkeyPa
     def stop(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.cli, "main", stop)
+    monkeypatch.setattr(app.cli, "main", stop)
     done = call(tmp_path, "check")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 

@@ -90,7 +90,7 @@ def test_json_carries_the_codes_the_commands_and_the_names(
     assert mixed["severity"] == "error"
     assert mixed["fix"][1]["argv"][1] == "install"
     assert data["names"][0]["conda"] == "pytorch 2.0.0 py3.9_cuda11.7_cudnn8_0"
-    assert data["healthy"] is False
+    assert data["ok"] is False
 
 
 def test_fix_prints_commands_that_a_shell_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -254,7 +254,7 @@ def test_the_three_files_are_written(tmp_path: Path) -> None:
     page = report.write(run_of(PASSED), "cuda", tmp_path / "reports" / "cuda")
     assert page.name == "report.html"
     data = json.loads((page.parent / "result.json").read_text(encoding="utf-8"))
-    assert (data["environment"], data["passed"], data["seconds"]) == ("cuda", True, 12.5)
+    assert (data["environment"], data["ok"], data["seconds"]) == ("cuda", True, 12.5)
     assert data["notebooks"][0]["fingerprints"] == [{"name": "sum", "value": [4.5, 0.1], "rel_tol": 1e-6}]
     ElementTree.parse(page.parent / "junit.xml")
 

@@ -128,7 +128,7 @@ def test_what_a_full_release_would_have_is_said(home: Home, capsys: pytest.Captu
     assert "not checked: no smoke run lies in reports/" in text
     assert "not checked: no repro run lies in reports/" in text
     assert "not signed" in text
-    report(home, "tiny", {"environment": "tiny", "passed": True, "notebooks": []})
+    report(home, "tiny", {"environment": "tiny", "ok": True, "notebooks": []})
     report(home, "repro-tiny", {"environment": "tiny", "same": False, "undone": {}})
     made = attest.statement(home.workspace, {})
     made["predicate"]["source"] = {"changed": True}

@@ -535,7 +535,7 @@ def test_the_command_in_json_has_every_finding(home: Home, venv: Path) -> None:
     status, text = run(home, str(venv), "--json", "--quick")
     answer = json.loads(text)
     assert status == 1
-    assert (answer["clean"], answer["quick"], answer["environment"]) == (False, True, "tiny")
+    assert (answer["ok"], answer["quick"], answer["environment"]) == (False, True, "tiny")
     (finding,) = answer["findings"]
     assert (finding["kind"], finding["path"]) == ("startup-extra", f"{SITE}/evil\\x1b.pth")
 

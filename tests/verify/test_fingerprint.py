@@ -204,7 +204,7 @@ def test_the_command_prints_one_line_for_the_lock_and_one_for_the_prefix(
     lines = run(home, "--prefix", str(built["rattler"])).splitlines()
     assert [line.split()[2].split(":")[0] for line in lines] == ["lock", "installed"]
     assert lines[0] + "\n" == run(home, "tiny")
-    (answer,) = json.loads(run(home, "tiny", "--json"))
+    (answer,) = json.loads(run(home, "tiny", "--json"))["fingerprints"]
     assert answer["lines"][0] == "d2lenv lock 1"
 
 

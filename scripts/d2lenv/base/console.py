@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -36,9 +36,25 @@ def note(text: str) -> None:
     err().print(text, markup=False, soft_wrap=True)
 
 
-def print_json(data: object) -> None:
-    """``data`` as one indented JSON document on standard output."""
-    json.dump(data, sys.stdout, indent=2, ensure_ascii=False, sort_keys=False)
+def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> dict[str, object]:
+    """Return ``data`` as what ``--json`` prints and a file of results holds.
+
+    Args:
+        command: the document's kind; ``docs/json.md`` has a section for each.
+        ok: the verdict: would the command's exit status be 0?
+        schema: counts the changes of this kind that take a key away or change its meaning.
+    """
+    return {"schema": schema, "command": command, "ok": ok, **data}
+
+
+def print_json(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> None:
+    """Print a :func:`document` on standard output."""
+    print_document(document(command, ok, data, schema=schema))
+
+
+def print_document(made: Mapping[str, object]) -> None:
+    """Print what :func:`document` has made, indented."""
+    json.dump(made, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 

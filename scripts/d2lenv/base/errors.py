@@ -10,6 +10,9 @@ FAILED = 1
 USAGE = 2
 """Exit status: the command's words, or the manifest that it names, are off."""
 
+INTERRUPTED = 130
+"""Exit status: stopped by Ctrl-C, as shells have it (128 + SIGINT)."""
+
 
 class D2lEnvError(Exception):
     """What happened, why, and what to do next; shown without a traceback.

@@ -60,8 +60,10 @@ def _cannot_write(path: Path, error: OSError) -> D2lEnvError:
 
 
 @contextmanager
-def held(path: Path, what: str, say: Callable[[str], None], timeout_s: float = -1) -> Iterator[None]:
-    """Hold the lock file ``path`` while the body runs; wait, saying for whom, while another holds it.
+def exclusive_lock(
+    path: Path, what: str, say: Callable[[str], None], timeout_s: float = -1
+) -> Iterator[None]:
+    """Hold the lock file ``path`` while the body runs, and wait for whoever holds it, saying who that is.
 
     The lock is the operating system's and ends with its process, so a killed process never blocks.
     The holder's process id and purpose stand in ``<path>.owner`` for the one who waits.

@@ -44,13 +44,14 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
         good = show.run_commands(context, findings)
         context = look()
         findings = examine_context(context)
+        good = good and not show.failed(findings, probes)
         if as_json:
-            print_json(show.as_json(context, findings, probes))
+            print_json("doctor", good, show.as_json(context, findings, probes))
         else:
             show.report(context, findings, probes)
-        return 0 if good and not show.failed(findings, probes) else FAILED
+        return 0 if good else FAILED
     if as_json:
-        print_json(show.as_json(context, findings, probes))
+        print_json("doctor", not show.failed(findings, probes), show.as_json(context, findings, probes))
     elif fix:
         show.print_commands(findings)
     else:
@@ -79,7 +80,8 @@ def plan(words: tuple[str, ...], as_json: bool) -> int:
     """
     findings = examine_plan(planning.parse(words, _platform()))
     if as_json:
-        print_json({"findings": show.findings_json(findings), "healthy": not show.failed(findings, ())})
+        data = {"findings": show.findings_json(findings)}
+        print_json("doctor --plan", not show.failed(findings, ()), data)
     else:
         show.plan_report(findings)
     return FAILED if show.failed(findings, ()) else 0

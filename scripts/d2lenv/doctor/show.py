@@ -165,7 +165,6 @@ def as_json(context: Context, findings: Sequence[Finding], probes: Sequence[Prob
             "gpu": {**context.gpu.__dict__, "devices": [d.__dict__ for d in context.gpu.devices]},
             "findings": findings_json(findings),
             "deep": [probe.__dict__ for probe in probes],
-            "healthy": not failed(findings, probes),
         }
     )
     return data

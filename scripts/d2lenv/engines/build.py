@@ -22,7 +22,7 @@ from rattler import RepoDataRecord
 
 from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.base.files import held, write_atomic
+from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.engines import interpreters
 from d2lenv.engines import pixi as pixi_engine
@@ -152,7 +152,7 @@ def build(
         _finish(job, built, full_manifest)
         return replace(built, python=python_of(job.prefix))
     _refuse_foreign(job)
-    with held(job.prefix.with_name(f".{job.prefix.name}.lock"), f"d2lenv build {name}", say):
+    with exclusive_lock(job.prefix.with_name(f".{job.prefix.name}.lock"), f"d2lenv build {name}", say):
         try:
             _recover(job)
             if not fresh and _is_current(job, digest):

@@ -305,7 +305,6 @@ def report(plan: Plan, outcome: Outcome, as_json: bool) -> int:
     failed = bool(outcome.findings or plan.incomplete)
     if as_json:
         data = {
-            "ok": not failed,
             "files": sorted(plan.texts),
             "written": list(outcome.written),
             "removed": list(outcome.removed),
@@ -313,7 +312,7 @@ def report(plan: Plan, outcome: Outcome, as_json: bool) -> int:
             "incomplete": list(plan.incomplete),
             "notes": list(plan.notes),
         }
-        print_json(data)
+        print_json("export", not failed, data)
         return FAILED if failed else 0
     for text in plan.notes:
         note(tr("note: {text}", text=text))

@@ -54,14 +54,15 @@ def write(run: SmokeRun, environment: str, folder: Path, differences: Sequence[D
     return folder / PAGE
 
 
-def as_dict(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()) -> dict[str, Any]:
+def as_dict(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()) -> dict[str, object]:
     """The whole run for machines."""
-    return {
+    data = {
         "environment": environment,
         "d2lenv": __version__,
         "differences": [asdict(row) for row in differences],
         **run.as_dict(),
     }
+    return console.document("smoke", not run.failed, data)
 
 
 # ---------------------------------------------------------------------------------------- terminal
@@ -77,6 +78,16 @@ def word(status: str) -> str:
         "stopped": tr("stopped"),
     }
     return words[status]
+
+
+def tell(
+    run: SmokeRun, environment: str, differences: Sequence[Difference], page: Path, as_json: bool
+) -> None:
+    """Print the run for people or, ``as_json``, for machines."""
+    if as_json:
+        console.print_document(as_dict(run, environment, differences))
+    else:
+        show(run, page)
 
 
 def show(run: SmokeRun, page: Path) -> None:

@@ -182,8 +182,6 @@ class SmokeRun:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and ``result.json``."""
         return {
-            "schema": 1,
-            "passed": not self.failed,
             "interrupted": self.interrupted,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),

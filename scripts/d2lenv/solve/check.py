@@ -136,7 +136,6 @@ def summary(lock: Lock) -> Summary:
 
 def as_json(findings: list[Finding], lock: Lock) -> dict[str, object]:
     return {
-        "ok": not any(finding.level == "error" for finding in findings),
         "findings": [asdict(finding) for finding in findings],
         "summary": asdict(summary(lock)),
     }

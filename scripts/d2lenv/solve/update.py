@@ -11,7 +11,7 @@ from pathlib import Path
 
 from d2lenv.base.console import note, out, print_json, print_table
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.files import held, write_atomic
+from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.solve import check
 from d2lenv.solve import conda as solve
@@ -40,7 +40,7 @@ def lock(
     Raises:
         D2lEnvError: no solution, no channel, an unknown name; the old lock is then untouched.
     """
-    with held(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock", say):
+    with exclusive_lock(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock", say):
         old = _old(workspace.lock, update_all)
         _known(names, old)
         pixi = shutil.which("pixi") if snapshot is None else None
@@ -88,7 +88,7 @@ def record(workspace: Workspace, say: Callable[[str], None] = note) -> Path:
     Raises:
         D2lEnvError: it does not; the recorded digests are then untouched.
     """
-    with held(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock --record", say):
+    with exclusive_lock(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock --record", say):
         _record(workspace)
     return workspace.root / lockfile.DIGESTS
 
@@ -124,7 +124,7 @@ def _satisfying(workspace: Workspace, path: Path) -> Lock:
 def show(found: list[Change], as_json: bool) -> None:
     """What changed, as a table or as JSON."""
     if as_json:
-        print_json({"changes": [asdict(change) for change in found]})
+        print_json("lock", True, {"changes": [asdict(change) for change in found]})
     elif found:
         print_table(
             [tr("package"), tr("old"), tr("new"), tr("platforms")],
@@ -137,7 +137,7 @@ def show(found: list[Change], as_json: bool) -> None:
 def show_recorded(path: Path, as_json: bool) -> None:
     """Where the digests of the accepted lock stand."""
     if as_json:
-        print_json({"recorded": str(path)})
+        print_json("lock", True, {"recorded": str(path)})
     else:
         told = tr("pixi.lock satisfies pixi.toml; its digests are in {path}", path=path)
         out().print(told, markup=False, soft_wrap=True)

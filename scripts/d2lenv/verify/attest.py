@@ -127,7 +127,7 @@ def _smoke(folder: Path) -> Iterator[dict[str, Any]]:
         if "notebooks" in data:
             yield {
                 "environment": data.get("environment"),
-                "passed": data.get("passed"),
+                "passed": data.get("ok"),
                 "interrupted": data.get("interrupted"),
                 "started": data.get("started"),
                 "platform": data.get("python", {}).get("platform"),

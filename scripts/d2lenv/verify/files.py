@@ -147,7 +147,6 @@ class Verification:
             "prefix": str(self.prefix),
             "lock": str(self.question.source),
             "quick": self.quick,
-            "clean": self.clean,
             "packages": self.packages,
             "files": self.files,
             "bytes": self.size,

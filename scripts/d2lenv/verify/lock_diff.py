@@ -258,9 +258,7 @@ def _of_fingerprint(path: Path) -> Side:
     try:
         data = json.loads(read_text(path, _JSON_LIMIT, trouble))
         found: dict[Section, dict[tuple[str, str], Package]] = {}
-        if not isinstance(data, list):
-            raise TypeError(type(data).__name__)
-        for one in data:
+        for one in data["fingerprints"]:
             head, *lines = one["lines"]
             kind = next(kind for kind, text in HEADS.items() if text == head)
             section = str(one["environment"]), str(one["platform"])

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.files import held, write_atomic
+from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
 from d2lenv.engines import build
 from d2lenv.facts import platforms
@@ -157,7 +157,7 @@ def _check_space(workspace: Workspace, variant: variants.Variant, base: Path, *,
 def _workplace(base: Path, keep: bool, say: Callable[[str], None]) -> Iterator[Path]:
     """A folder of this run alone; those that killed runs left are removed first."""
     # Held only while folders are made and removed: two runs at once do not wait for each other.
-    with held(base / ".repro.lock", "d2lenv repro", say):
+    with exclusive_lock(base / ".repro.lock", "d2lenv repro", say):
         for lock in base.glob(f".{_WORK}*.lock"):
             _remove_left(base / lock.name[1:].removesuffix(".lock"), lock)
         work = Path(tempfile.mkdtemp(prefix=_WORK, dir=base))

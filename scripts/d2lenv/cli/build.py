@@ -1,0 +1,51 @@
+"""``d2lenv build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from d2lenv.base.messages import tr
+from d2lenv.cli import shared
+
+
+@click.command(
+    short_help=tr("Build an environment on this machine."),
+    help=tr(
+        "Build an environment from its lock: with pixi, with py-rattler, or from wheels. An up-to-date one "
+        "is used again at once.\n\n"
+        "Example: d2lenv build cuda --engine wheels"
+    ),
+)
+@click.argument("environment")
+@shared.engine
+@click.option(
+    "--prefix",
+    type=click.Path(path_type=Path),
+    help=tr("Where (default: .pixi/envs/ENV or .d2lenv/ENV-ENGINE)."),
+)
+@shared.python
+@click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
+@click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
+@click.option(
+    "--manifest",
+    "full_manifest",
+    is_flag=True,
+    help=tr("Record every file's mode and time for `verify`, too."),
+)
+@click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
+@shared.as_json
+@click.pass_obj
+def build(
+    place: shared.Place, /, environment: str, no_space_check: bool, as_json: bool, **how: Any
+) -> None:  # `how`: as engines.build.build takes it
+    from d2lenv.base.console import note, print_json
+    from d2lenv.engines import build
+
+    built = build.build(place.workspace(), environment, check_space=not no_space_check, say=note, **how)
+    if as_json:
+        print_json("build", True, built.as_json())
+    else:
+        build.show(built)

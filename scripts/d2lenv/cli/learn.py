@@ -1,0 +1,219 @@
+"""The commands of a learner: lab, saved and books."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from d2lenv.base.messages import tr
+from d2lenv.cli import shared
+
+if TYPE_CHECKING:
+    from d2lenv.learn.lab import Answer, Lab
+    from d2lenv.learn.saved import Library
+
+
+@click.command(
+    short_help=tr("Open JupyterLab in an environment, on the notebooks."),
+    help=tr(
+        "Open JupyterLab of an environment (built first if there is none) on 127.0.0.1, in your browser, "
+        "with the notebooks and the right kernel. Ctrl-C ends it and its kernels.\n\n"
+        "Examples: d2lenv lab cuda, d2lenv lab zh --no-browser --port 9000"
+    ),
+)
+@click.argument("environment", metavar="ENV", default="default")
+@click.option(
+    "--prefix",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("Use this conda environment or virtual environment; build nothing."),
+)
+@click.option(
+    "--notebooks",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("The folder to show (default: ours, notebooks/)."),
+)
+@click.option("--no-browser", is_flag=True, help=tr("Open no browser; print the address and the ssh line."))
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help=tr("This port or none (default: the first free one from 8888)."),
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help=tr("Listen on this address. Beyond loopback only with a token or password of yours."),
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help=tr("When ready, one JSON document with the address and the token."),
+)
+@click.pass_obj
+def lab(
+    place: shared.Place,
+    environment: str,
+    prefix: Path | None,
+    folder: Path | None,
+    no_browser: bool,
+    port: int | None,
+    host: str,
+    as_json: bool,
+) -> int:
+    from d2lenv.base.console import note
+    from d2lenv.engines import build
+    from d2lenv.learn import lab
+
+    prefix = (prefix or lab.find_or_build(place.workspace(), environment, note)).absolute()
+    root = place.root()
+    ready = lab.prepare(
+        environment, prefix, build.python_of(prefix), (folder or root / "notebooks").absolute(),
+        root / ".d2lenv" / "lab" / environment,
+        host=host, port=port, browser=not no_browser, environ=os.environ, say=note,
+    )  # fmt: skip
+    status = lab.run(ready, os.environ, lambda answer: _print_answer(ready, answer, as_json))
+    note(tr("the lab has ended, and its kernels with it"))
+    return status
+
+
+def _print_answer(ready: Lab, answer: Answer, as_json: bool) -> None:
+    from d2lenv.base.console import note, print_json
+    from d2lenv.learn import lab
+
+    if as_json:
+        print_json("lab", True, answer.as_json())
+        sys.stdout.flush()
+    else:
+        lab.show(ready, answer, os.environ, note)
+
+
+@click.command(
+    short_help=tr("What #@save has kept of the book in the installed d2l."),
+    help=tr(
+        "List what the installed d2l keeps from the book: name, place, the section that defined it, and "
+        "whether it needs the network. The files are read, not imported. With --notebook: which of your "
+        "#@save cells are in the library, which differ from it, and which are yours.\n\n"
+        "Examples: d2lenv saved Vocab, d2lenv saved --environment zh, d2lenv saved --notebook my.ipynb"
+    ),
+)
+@click.argument("name", required=False)
+@click.option("--environment", metavar="ENV", help=tr("Look into this environment, which has to be built."))
+@click.option(
+    "--prefix",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("Look into this conda environment or virtual environment."),
+)
+@click.option("--module", metavar="FRAMEWORK", help=tr("torch, tensorflow, mxnet … (default: torch)."))
+@click.option("--all", "every", is_flag=True, help=tr("All framework modules of the release."))
+@click.option(
+    "--notebook",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=tr("Compare the #@save cells of this notebook with the library."),
+)
+@shared.as_json
+@click.pass_obj
+def saved(
+    place: shared.Place,
+    name: str | None,
+    environment: str | None,
+    prefix: Path | None,
+    module: str | None,
+    every: bool,
+    notebook: Path | None,
+    as_json: bool,
+) -> None:
+    from d2lenv.learn import saved
+
+    if prefix is None:
+        prefix = saved.find_prefix(place.workspace, environment, os.environ)
+    library = saved.read(prefix)
+    if notebook is not None:
+        _saved_notebook(library, notebook, module, as_json)
+        return
+    modules = list(library.modules) if every else [saved.module_named(library, module or "torch")]
+    _saved_entries(library, name, modules, as_json)
+
+
+def _saved_notebook(library: Library, notebook: Path, module: str | None, as_json: bool) -> None:
+    from d2lenv.base.console import print_json
+    from d2lenv.learn import saved
+
+    found = saved.compare(notebook, library, module)
+    if as_json:
+        marked = [asdict(cell) for cell in found]
+        print_json("saved", True, {"d2l": library.version, "notebook": str(notebook), "marked": marked})
+    else:
+        saved.show_notebook(library, notebook, found)
+
+
+def _saved_entries(library: Library, name: str | None, modules: list[str], as_json: bool) -> None:
+    from d2lenv.base.console import print_json
+    from d2lenv.learn import saved
+
+    entries = (
+        saved.find(library, name, modules)
+        if name
+        else tuple(entry for chosen in modules for entry in library.modules[chosen].entries)
+    )
+    if as_json:
+        print_json("saved", True, saved.as_json(library, entries))
+    elif name:
+        saved.show_found(library, entries)
+    else:
+        saved.show(library, entries)
+
+
+@click.group(help=tr("The books' own notebooks."))
+def books() -> None:
+    pass
+
+
+@books.command(
+    "get",
+    short_help=tr("Unpack a book's archive, or say where it is."),
+    help=tr(
+        "Unpack the notebooks of a book's archive that you have downloaded. Without FILE: say where the book "
+        "says that it is. Nothing is downloaded, because no sha256 is known to check it with.\n\n"
+        "Example: d2lenv books get en d2l-en-1.0.3.zip, then "
+        "d2lenv smoke cuda --notebooks books/en --data DIR"
+    ),
+)
+@click.argument("edition", type=click.Choice(["en", "zh"]))
+@click.argument(
+    "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]"
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help=tr("Where to unpack it (default: books/EDITION).")
+)
+@click.option("--framework", default="pytorch", show_default=True, help=tr("Whose notebooks."))
+@shared.as_json
+@click.pass_obj
+def books_get(
+    place: shared.Place,
+    edition: str,
+    archive: Path | None,
+    folder: Path | None,
+    framework: str,
+    as_json: bool,
+) -> None:
+    from d2lenv.base.console import note, print_json
+    from d2lenv.learn import books
+
+    target, digest = books.get(edition, archive, folder or place.root() / "books" / edition, framework)
+    count, book = len(books.find(target)), books.ARCHIVES[edition]
+    if as_json:
+        known = bool(book.sha256)
+        data = {"folder": str(target), "notebooks": count, "sha256": digest, "sha256_known": known}
+        print_json("books get", True, data)
+        return
+    click.echo(target)
+    note(tr("{count} notebooks; they need d2l {version}", count=count, version=book.d2l))
+    note(tr("sha256 of the archive: {digest} (no known one to compare with)", digest=digest))

@@ -1,0 +1,81 @@
+"""The console entry point: exit status, signals, and errors without a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import NoReturn
+
+import click
+
+from d2lenv.base.errors import INTERRUPTED, D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.cli.app import cli
+
+
+def main() -> None:
+    """Run the command; show what a user can mend without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal or a pipe of another encoding gets `?` for what it cannot show.
+            stream.reconfigure(errors="replace")
+    try:
+        status = _run()
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first was being answered
+        _leave(INTERRUPTED)
+    # All is done and said; Ctrl-C from here on would only add a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "rattler" in sys.modules:
+        _leave(status)
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        returned = cli.main(standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if _was_interrupted(error):
+            click.echo(tr("stopped"), err=True)
+            # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
+            _leave(INTERRUPTED)
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        if isinstance(error, D2lEnvError):
+            if "--json" in sys.argv:
+                from d2lenv.base.console import print_json
+
+                print_json("error", False, error.as_dict())
+            click.echo(tr("error: {message}", message=error), err=True)
+            return error.status
+        raise
+    return returned if isinstance(returned, int) else 0
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether ``error`` began with Ctrl-C, which what was being done may have turned into another error:
+    shutil.rmtree closes its folder a second time then and raises OSError (Python 3.11, 2026-11-24)."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (KeyboardInterrupt, click.Abort)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process with ``status`` at once, without the end of the interpreter.
+
+    After a solve py-rattler's worker threads still drop Python objects; one that meets the end of the
+    interpreter kills the process with SIGABRT or SIGSEGV (0.25 to 0.28, Python 3.10 to 3.12, about every
+    fourth of the shortest solves, 2026-11-22; there is no call that waits for those threads:
+    https://github.com/PyO3/pyo3-async-runtimes/issues/40). After Ctrl-C what was interrupted complains when
+    it is dropped. Everything is written by now.
+    """
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,181 @@
+"""The commands that prove something: verify, repro, fingerprint, diff and attest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from d2lenv.base.errors import FAILED
+from d2lenv.base.messages import tr
+from d2lenv.cli import shared
+
+
+@click.command(
+    short_help=tr("Is an environment exactly what the lock says?"),
+    help=tr(
+        "Compare an environment with the lock: every package, every file by its digest, every link, and what "
+        "is there besides. What normal use leaves behind is tolerated and listed. Exit status 1 when "
+        "anything else differs.\n\n"
+        "Examples: d2lenv verify cuda, d2lenv verify cuda --quick"
+    ),
+)
+@click.argument("name", required=False, metavar="[PREFIX|ENV]")
+@click.option("--quick", is_flag=True, help=tr("Compare sizes and times, read no content."))
+@shared.as_json
+@click.pass_obj
+def verify(place: shared.Place, name: str | None, quick: bool, as_json: bool) -> int:
+    from d2lenv.base.console import print_json
+    from d2lenv.verify import files
+
+    with files.progress_bar() as progress:
+        found = files.verify(place.workspace(), name, os.environ, quick=quick, progress=progress)
+    if as_json:
+        print_json("verify", found.clean, found.as_json())
+    else:
+        files.show(found)
+    return 0 if found.clean else FAILED
+
+
+@click.command(
+    short_help=tr("Build an environment twice and compare every file."),
+    help=tr(
+        "Build an environment twice from one lock, in different places and the second time with an empty "
+        "cache, and compare every path, mode, link and byte. Exit status 1 when anything differs.\n\n"
+        "Examples: d2lenv repro cuda --engine wheels, d2lenv repro cuda --against .d2lenv/cuda-wheels"
+    ),
+)
+@click.argument("environment")
+@shared.engine
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=tr("Compare this prefix with one build instead of two builds."),
+)
+@click.option("--warm", is_flag=True, help=tr("Let the second build use the caches too."))
+@click.option("--keep", is_flag=True, help=tr("Leave both builds in .d2lenv/ for inspection."))
+@shared.as_json
+@click.pass_obj
+def repro(
+    place: shared.Place,
+    environment: str,
+    engine: str,
+    against: Path | None,
+    warm: bool,
+    keep: bool,
+    as_json: bool,
+) -> int:
+    from d2lenv.base.console import note, print_json
+    from d2lenv.verify import repro
+
+    workspace, other = place.workspace(), against.absolute() if against else None
+    found = repro.repro(workspace, environment, engine=engine, against=other, warm=warm, keep=keep, say=note)
+    page = repro.write_reports(found, workspace.root / "reports" / f"repro-{environment}")
+    note(tr("{path} written", path=page.relative_to(workspace.root)))
+    if as_json:
+        print_json("repro", found.comparison.same, found.as_json())
+    else:
+        repro.show(found)
+    return 0 if found.comparison.same else FAILED
+
+
+@click.command(
+    short_help=tr("One line that two machines can compare."),
+    help=tr(
+        "Print the digest of what is locked and, with --prefix, of what is installed. docs/fingerprint.md "
+        "says exactly what is hashed.\n\n"
+        "Examples: d2lenv fingerprint cuda, d2lenv fingerprint --prefix .d2lenv/cuda-wheels"
+    ),
+)
+@click.argument("environment", required=False)
+@click.option(
+    "--prefix",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=tr("Also of what is installed there."),
+)
+@click.option("--platform", help=tr("Conda subdir (default: this machine's)."))
+@click.option(
+    "--json", "as_json", is_flag=True, help=tr("One JSON document, with every line that was hashed.")
+)
+@click.pass_obj
+def fingerprint(
+    place: shared.Place, environment: str | None, prefix: Path | None, platform: str | None, as_json: bool
+) -> None:
+    from d2lenv.base.console import print_json
+    from d2lenv.facts import platforms
+    from d2lenv.verify import fingerprint
+
+    if (environment is None) == (prefix is None):
+        raise click.UsageError(tr("give an environment, or --prefix DIR"))
+    if prefix is not None:
+        found = [*fingerprint.of_prefix(place.workspace(), prefix.absolute())]
+    else:
+        subdir = platform or platforms.current()
+        found = [fingerprint.of_environment(place.workspace(), str(environment), subdir)]
+    if as_json:
+        print_json("fingerprint", True, {"fingerprints": [one.as_json() for one in found]})
+    else:
+        click.echo("\n".join(map(str, found)))
+
+
+@click.command(
+    short_help=tr("What differs between two locks, environments or revisions."),
+    help=tr(
+        "Compare A with B: each a prefix, a lock or requirements file, a checkout, what `fingerprint --json` "
+        "printed, or a git revision of this checkout. Exit status 1 when they differ.\n\n"
+        "Examples: d2lenv diff HEAD~1 pixi.lock, d2lenv diff v1.0 v1.1 --markdown"
+    ),
+)
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--environment", help=tr("Only this environment."))
+@click.option("--platform", help=tr("Only this platform."))
+@click.option("--markdown", "as_markdown", is_flag=True, help=tr("A Markdown table for a pull request."))
+@shared.as_json
+@click.pass_obj
+def diff(
+    place: shared.Place,
+    first: str,
+    second: str,
+    environment: str | None,
+    platform: str | None,
+    as_markdown: bool,
+    as_json: bool,
+) -> int:
+    from d2lenv.base.console import print_json
+    from d2lenv.verify import lock_diff
+
+    found = lock_diff.diff(place.workspace(), first, second, environment, platform)
+    if as_json:
+        print_json("diff", not found, {"changes": [change.as_json() for change in found]})
+    elif as_markdown:
+        click.echo(lock_diff.markdown(found), nl=False)
+    else:
+        lock_diff.show(found)
+    return FAILED if found else 0
+
+
+@click.command(
+    short_help=tr("Write what a release vouches for."),
+    help=tr(
+        "Write reports/attestation.json: the digests of the locks and of all exported files, how they were "
+        "made, fingerprints, and the results of smoke and repro runs that lie in reports/. It signs nothing: "
+        "the release workflow does, with GitHub's own identity.\n\n"
+        "Example: d2lenv attest"
+    ),
+)
+@shared.as_json
+@click.pass_obj
+def attest(place: shared.Place, as_json: bool) -> None:
+    from d2lenv.base.console import note, print_json
+    from d2lenv.verify import attest
+
+    workspace = place.workspace()
+    statement = attest.statement(workspace, os.environ)
+    for path in attest.write(statement, workspace.root / "reports"):
+        note(tr("{path} written", path=path.relative_to(workspace.root)))
+    if as_json:
+        print_json("attest", True, {"statement": statement})
+    else:
+        attest.show(statement)

@@ -1,0 +1,137 @@
+"""``d2lenv smoke``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from d2lenv.base.errors import FAILED, INTERRUPTED, D2lEnvError
+from d2lenv.base.messages import tr
+from d2lenv.cli import shared
+
+if TYPE_CHECKING:
+    from d2lenv.smoke.run import NotebookResult
+    from d2lenv.solve.wheels import Difference
+
+
+@click.command(
+    short_help=tr("Run the notebooks in an environment and report."),
+    help=tr(
+        "Run the notebooks in an environment's own kernel, several at a time, and write what they prove to "
+        "reports/ENV: a page (report.html), JUnit XML, result.json and the executed notebooks. Exit status 1 "
+        "when something failed.\n\n"
+        "Example: d2lenv smoke cuda --prefix .d2lenv/cuda-wheels --notebook 02-gpu-tensor-op"
+    ),
+)
+@click.argument("environment", metavar="ENV")
+@click.option(
+    "--prefix",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("Run in this conda environment or virtual environment."),
+)
+@shared.engine
+@shared.python
+@click.option(
+    "--notebook", "names", multiple=True, metavar="NAME", help=tr("Run only this notebook (repeatable).")
+)
+@click.option(
+    "--notebooks",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("Run the notebooks of this folder, a book's with its chapters (default: ours, notebooks/)."),
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("With --notebooks: where d2l.download finds its files, instead of ../data."),
+)
+@click.option("--require-gpu", is_flag=True, help=tr("What needs a GPU and finds none has failed."))
+@click.option(
+    "--cell-timeout",
+    "cell_timeout_s",
+    type=click.IntRange(min=1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help=tr("The most seconds for one cell."),
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=tr("Notebooks at a time (default: by cores and memory)."),
+)
+@click.option(
+    "--report",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=tr("Folder for the report (default: reports/ENV)."),
+)
+@shared.as_json
+@click.pass_obj
+def smoke(
+    place: shared.Place,
+    /,
+    environment: str,
+    names: tuple[str, ...],
+    folder: Path | None,
+    data: Path | None,
+    target: Path | None,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    from d2lenv.smoke import report, run
+
+    if data is not None and folder is None:
+        raise click.UsageError(tr("--data goes with --notebooks"))
+    prefix, differences = _environment(place, environment, *map(how.pop, ("prefix", "engine", "python")))
+    target = target or place.root() / "reports" / run.checked_name(environment)
+    with _notebooks(place, folder, names, data) as found, report.progress(len(found)) as on_event:
+        how["revise"] = _revision(folder)
+        done = run.run(run.interpreter_of(prefix), found, target / report.EXECUTED, on_event=on_event, **how)
+    page = report.write(done, environment, target, differences)
+    report.tell(done, environment, differences, page, as_json)
+    return INTERRUPTED if done.interrupted else FAILED if done.failed else 0
+
+
+def _environment(
+    place: shared.Place, environment: str, prefix: Path | None, engine: str, python: Path | None
+) -> tuple[Path, tuple[Difference, ...]]:
+    """Return the prefix, built where none was given, and where its wheels differ from the lock."""
+    from d2lenv.base.console import note
+    from d2lenv.engines import build
+
+    if prefix is None:
+        built = build.build(place.workspace(), environment, engine=engine, python=python, say=note)
+        return built.prefix, built.differences
+    # Outside a workspace, or in one without this environment, there is nothing to compare with.
+    with suppress(D2lEnvError):
+        return prefix, build.differences_in(prefix, place.root())
+    return prefix, ()
+
+
+@contextmanager
+def _notebooks(
+    place: shared.Place, folder: Path | None, names: Sequence[str], data: Path | None
+) -> Iterator[tuple[Path, ...]]:
+    """Yield the chosen notebooks; a book's are laid out in a folder that goes when the body ends."""
+    from d2lenv.learn import books
+    from d2lenv.smoke import run
+
+    with tempfile.TemporaryDirectory(prefix="d2lenv-book-", ignore_cleanup_errors=True) as scratch:
+        if folder is not None and (data is not None or books.has_chapters(folder)):
+            yield books.stage(folder, names, data, Path(scratch))
+        else:
+            yield run.find(folder or place.root() / "notebooks", names)
+
+
+def _revision(folder: Path | None) -> Callable[[NotebookResult], NotebookResult]:
+    """Return what has the last word on a result: in a reader's notebook no network is no failure."""
+    from d2lenv.learn import books
+
+    return (lambda result: result) if folder is None else books.revise
