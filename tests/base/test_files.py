@@ -46,6 +46,61 @@ def test_a_new_file_has_the_users_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_private_file_is_the_owners_alone_whatever_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    files.write_atomic(path, b"new", private=True)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o600)
+    path.chmod(0o644)
+    with files.open_private(path) as file:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        file.write(b"log")
+    assert path.read_bytes() == b"log"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes are POSIX's")
+def test_a_private_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "log").symlink_to("theirs")
+    with pytest.raises(OSError):  # noqa: PT011 - the number is ELOOP or EMLINK
+        files.open_private(tmp_path / "log")
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_private_folder_is_closed_and_its_parents_are_not(tmp_path: Path) -> None:
+    made = files.private_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert stat.S_IMODE(made.parent.stat().st_mode) & 0o055 == 0o055 & ~_mask()
+    made.chmod(0o755)
+    files.private_folder(made)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def _mask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def test_a_private_folder_is_no_link_no_file_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("file", "link", "file/below"):
+        with pytest.raises(D2lEnvError, match="cannot be written"):
+            files.private_folder(tmp_path / name)
+    if hasattr(os, "geteuid"):
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(D2lEnvError) as caught:
+            files.private_folder(tmp_path / "folder")
+        assert caught.value.why == "the folder is another user's"
+
+
 def full(*_: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,12 +1,15 @@
-"""Files that are either wholly written or not touched, and locks that keep a second process out."""
+"""Files that are either wholly written or not touched, private ones, and locks that keep a process out."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -14,14 +17,17 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
+def write_atomic(path: Path, data: str | bytes, *, private: bool = False) -> None:
     """Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
 
     Text is UTF-8 with ``\\n`` line ends on every system. An interrupted or failed write leaves the old
     file as it was.
 
+    Args:
+        private: only the owner may read the file, whatever its mode was before.
+
     Raises:
-        D2lEnvError: the folder is not writable or the disk is full.
+        D2lEnvError: if the folder is not writable or the disk is full.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
     try:
@@ -36,13 +42,51 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes 0600; a file that others may read keeps its mode, a new one gets the umask's.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        if not private:
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def private_folder(path: Path) -> Path:
+    """Make ``path`` a folder that only its owner can enter, and return it.
+
+    Missing parents get the umask's mode. A folder of the user's that is already there is closed.
+
+    Raises:
+        D2lEnvError: if it cannot be made, or is a link, a file or somebody else's folder.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, tr("the folder is another user's"))
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            path.chmod(0o700)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open ``path`` for writing, empty and readable only for its owner; a link is not followed.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, 0o600)
+    if hasattr(os, "fchmod"):
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "wb")
 
 
 def _umask() -> int:
