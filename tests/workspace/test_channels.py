@@ -156,3 +156,23 @@ def test_the_readers_mirrors_are_those_of_pixis_configuration(config: Path) -> N
 def test_a_damaged_configuration_has_no_mirrors(config: Path) -> None:
     config.write_text("[mirrors\n", encoding="utf-8")
     assert channels.mirrors() == {}
+
+
+@pytest.mark.parametrize(
+    ("channel", "address"),
+    [
+        ("pytorch", "https://conda.anaconda.org/pytorch/"),
+        ("conda-forge/label/dev", "https://conda.anaconda.org/conda-forge/label/dev/"),
+        ("https://example.org/c", "https://example.org/c/"),
+        ("https://example.org/c/", "https://example.org/c/"),
+        ("file:///srv/c", "file:///srv/c/"),
+    ],
+)
+def test_a_channel_is_an_address_with_a_closing_slash(channel: str, address: str) -> None:
+    assert channels.channel_url(channel) == address
+
+
+@pytest.mark.parametrize("channel", ["", "a b", "ftp://example.org/c", "https://", "../c"])
+def test_what_is_no_channel_is_refused(channel: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        channels.channel_url(channel)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -15,11 +14,6 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.job import Job
 from d2lenv.workspace.manifest import Workspace
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # A first build downloads gigabytes over a slow link.
 _TIMEOUT_S = 4 * 3600.0
@@ -87,9 +81,7 @@ def _version(pixi: Path) -> str:
 
 def _required(workspace: Workspace) -> SpecifierSet:
     """``requires-pixi`` of pixi.toml; an older pixi takes the lock for missing."""
-    data = tomllib.loads(workspace.manifest.read_text(encoding="utf-8"))
-    text = str(data.get("workspace", {}).get("requires-pixi", ""))
     try:
-        return SpecifierSet(text)
+        return SpecifierSet(workspace.requires_pixi)
     except InvalidSpecifier:
         return SpecifierSet()  # conda's wider syntax; pixi itself checks it

@@ -23,8 +23,8 @@ from rattler.lock import CondaLockedBinaryPackage, PypiLockedPackage
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.workspace import lockfile
+from d2lenv.workspace.channels import CHANNEL_HOST, channel_url
 from d2lenv.workspace.lockfile import Lock
-from d2lenv.workspace.manifest import CHANNEL_HOST, channel_url
 
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.)")
 # Windows keeps these names for devices, with any extension.

@@ -25,9 +25,10 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.solve import conda as solve
+from d2lenv.workspace.environments import Environment
 from d2lenv.workspace.lockfile import Digest, Key, Lock
 from d2lenv.workspace.lockfile import digests as lock_digests
-from d2lenv.workspace.manifest import Environment, Workspace
+from d2lenv.workspace.manifest import Workspace
 
 Level = Literal["error", "note"]
 

@@ -32,8 +32,9 @@ from rattler.exceptions import FetchRepoDataError, GatewayError, SolverError
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
+from d2lenv.workspace.environments import Environment, Spec
 from d2lenv.workspace.lockfile import Key, Lock, record_digest
-from d2lenv.workspace.manifest import Environment, Spec, Workspace
+from d2lenv.workspace.manifest import Workspace
 
 Solution = Mapping[Key, tuple[RepoDataRecord, ...]]
 """(environment, platform) → its records, sorted by name."""

@@ -215,7 +215,7 @@ def roots(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> 
         return [*variant.requirements, *variant.extra]
     conda = locked_versions(lock, variant.name, platform)
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
-    wanted = {spec.name for spec in workspace.environment(variant.name).specs[platform]}
+    wanted = {spec.name for spec in workspace.environments[variant.name].specs[platform]}
     asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
     torch = conda["torch"][1] if "torch" in conda else ""
     if "torchaudio" not in conda and torch in _TORCHAUDIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,9 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from d2lenv.base.messages import tr
+
+CHANNEL_HOST = "https://conda.anaconda.org"
+"""Where a bare channel name lives; the lock always keeps this address, mirrors are the reader's own."""
 
 TIMEOUT_S = 2.0
 """For all channels together: a person waits for this."""
@@ -33,6 +37,20 @@ class Answer:
     channel: str
     reason: str
     through: str = ""
+
+
+def channel_url(channel: str) -> str:
+    """``pytorch`` → ``https://conda.anaconda.org/pytorch/``; an address keeps its own host.
+
+    Raises:
+        ValueError: if it is neither a channel name nor an https address.
+    """
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)*", channel):
+        return f"{CHANNEL_HOST}/{channel}/"
+    parts = urlsplit(channel)
+    if parts.scheme not in ("https", "file", "http") or (parts.scheme != "file" and not parts.netloc):
+        raise ValueError(channel)
+    return channel.rstrip("/") + "/"
 
 
 def mirrors() -> Mapping[str, Sequence[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +13,6 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import PLATFORMS
 from d2lenv.workspace.manifest import Workspace
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -52,8 +46,7 @@ def load(workspace: Workspace) -> Mapping[str, Variant]:
     Raises:
         D2lEnvError: a value of ``[tool.d2lenv]`` is off; the message names it.
     """
-    data = tomllib.loads(workspace.manifest.read_text(encoding="utf-8"))
-    tool: dict[str, Any] = data.get("tool", {}).get("d2lenv", {})
+    tool = workspace.tool
     tables: dict[str, dict[str, Any]] = tool.get("environments", {})
     names = [*workspace.environments, *(name for name in tables if name not in workspace.environments)]
     shared: dict[str, Any] = {
