@@ -88,7 +88,7 @@ def test_check_of_an_edited_lock_exits_1_with_a_line_for_each_finding(call: Call
     assert done.returncode == 1
     assert done.stdout.splitlines()[:2] == [
         "error: default/linux-64: app: depends on `lib >=2`; locked is lib 1.6 0 [closure]",
-        "error: default/linux-64: app: changed since the digests were recorded [digest]",
+        "error: changed since the digests were recorded: app (default/linux-64) [digest]",
     ]
     told = json.loads(call(root, "check", "--json").stdout)
     assert told["ok"] is False

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, record, small_snapshot, write_snapshot, write_workspace
-from d2lenv.solve import check
+from d2lenv.solve import again, check
 from d2lenv.solve import conda as solve
-from d2lenv.solve.check import Finding
 from d2lenv.solve.conda import Snapshot
+from d2lenv.solve.rules import Remark
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 
@@ -23,7 +24,7 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("D2LENV_LANG", "en")
 
 
-Check = Callable[..., list[Finding]]
+Check = Callable[..., list[Remark]]
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def checked(tmp_path: Path) -> Check:
 
     def run(
         *edits: tuple[str, str], manifest: str = MANIFEST, against: str = "", channels: Path | None = None
-    ) -> list[Finding]:
+    ) -> list[Remark]:
         space = workspace.load(write_workspace(tmp_path / "w", manifest))
         snapshot = Snapshot(channels or small_snapshot(tmp_path / "channels"))
         text = solve.lock_text(solve.build_lock(space, solve.solve_workspace(space, snapshot)))
@@ -46,7 +47,7 @@ def checked(tmp_path: Path) -> Check:
     return run
 
 
-def rules(findings: list[Finding]) -> list[tuple[str, str]]:
+def rules(findings: list[Remark]) -> list[tuple[str, str]]:
     return sorted({(f.rule, f.package) for f in findings if f.level == "error"})
 
 
@@ -61,7 +62,7 @@ def test_the_committed_lock_has_only_notes() -> None:
     assert {finding.level for finding in findings} == {"note"}
     without = {finding.package for finding in findings if finding.message == "no hash is known"}
     assert without == {"d2l"}
-    assert check.solve_again(space, lock) == []
+    assert again.solve_again(space, lock) == []
 
 
 @pytest.mark.parametrize(
@@ -278,11 +279,11 @@ def test_changes_since_the_digests_are_named(tmp_path: Path) -> None:
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("license: BSD-3-Clause\n", "license: BSD\n", 1), encoding="utf-8")
-    findings = [f for f in check.check(space, lockfile.read(path), recorded) if f.level == "error"]
+    findings = check.errors(check.check(space, lockfile.read(path), recorded))
     assert {f.rule for f in findings} == {"digest"}
     assert {f.package for f in findings} == {"_openmp_mutex"}
-    del recorded["cuda", "linux-64"]
-    gone = [f for f in check.check(space, lockfile.read(space.lock), recorded) if f.level == "error"]
+    fewer = {key: value for key, value in recorded.digests.items() if key != ("cuda", "linux-64")}
+    gone = check.errors(check.check(space, lockfile.read(space.lock), lockfile.Recorded(fewer)))
     assert [f.line() for f in gone] == [
         "cuda/linux-64: added or removed since the digests were recorded [digest]"
     ]
@@ -294,7 +295,7 @@ def test_a_changed_platform_row_is_told_apart_from_a_changed_package(tmp_path: P
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("  - __win=10.0\n", ""), encoding="utf-8")
     recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS)
-    findings = [f for f in check.check(space, lockfile.read(path), recorded) if f.level == "error"]
+    findings = check.errors(check.check(space, lockfile.read(path), recorded))
     assert {(f.platform, f.package) for f in findings} == {("win-64", "")}
     assert "channels or platform changed" in findings[0].message
 
@@ -304,10 +305,10 @@ def test_solving_again_finds_what_the_rules_let_pass(checked: Check, tmp_path: P
     assert checked(("  - tool\n", "  - tool\n  constrains:\n  - python <3\n")) == []
     root = tmp_path / "w"
     lock = lockfile.read(root / "pixi.lock")
-    assert check.solve_again(workspace.load(root), lock) == []
+    assert again.solve_again(workspace.load(root), lock) == []
     text = (root / "pixi.lock").read_text(encoding="utf-8")
     (root / "pixi.lock").write_text(text.replace("  - lib >=1\n", "  - lib >=2\n"), encoding="utf-8")
-    (found,) = check.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
+    (found,) = again.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
     assert (found.rule, found.environment, found.platform) == ("solve", "default", "linux-64")
     assert "app" in found.message
 
@@ -315,8 +316,40 @@ def test_solving_again_finds_what_the_rules_let_pass(checked: Check, tmp_path: P
 def test_solving_again_drops_what_nothing_needs(checked: Check, tmp_path: Path) -> None:
     checked(manifest=MANIFEST + 'only-extra = "*"\n', against=MANIFEST)
     root = tmp_path / "w"
-    (found,) = check.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
+    (found,) = again.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
     assert (found.rule, found.package) == ("solve", "only-extra")
+
+
+def test_an_older_format_is_refused_by_its_number(checked: Check) -> None:
+    (found,) = checked(("version: 7\n", "version: 6\n"))
+    assert found.line() == "pixi.lock: it has format 6, pixi writes 7 [format]"
+
+
+def test_an_environment_without_packages_stands(checked: Check) -> None:
+    text = HEAD + '[feature.a.dependencies]\napp = "*"\n[environments]\ndefault = []\nmore = ["a"]\n'
+    assert checked(manifest=text) == []
+
+
+def test_what_changed_since_the_digests_is_a_line_for_each_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A maintainer's own `pixi update` moves many packages in many places."""
+    space = workspace.load(ROOT)
+    recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS)
+    text = space.lock.read_text(encoding="utf-8")
+    path = tmp_path / "pixi.lock"
+    path.write_text(text.replace("license: BSD-3-Clause\n", "license: BSD\n"), encoding="utf-8")
+    lock = lockfile.read(path)
+    remarks = check.check(space, lock, recorded)
+    assert len(check.errors(remarks)) > 100
+    check.show(remarks, lock)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == 4
+    some = r"\S+(, \S+){7} and \d+ more"
+    assert re.fullmatch(
+        rf"error: changed since the digests were recorded: {some} \({some}\) \[digest\]", lines[0]
+    )
+    assert lines[1] == "next: where that is meant, type `d2lenv lock --record`, then `d2lenv export`"
 
 
 def test_the_summary_counts_what_the_lock_holds(checked: Check, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.solve import check
+from d2lenv.solve.rules import Remark
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 
@@ -281,6 +282,11 @@ def format_version(rng: random.Random) -> str:
     return TEXT.replace("version: 7\n", f"version: {rng.choice(['8', '99', 'x', '0'])}\n", 1)
 
 
+def older_format(rng: random.Random) -> str:
+    """Real pixi 0.77 refuses it; py-rattler reads it without a word."""
+    return TEXT.replace("version: 7\n", "version: 6\n", 1)
+
+
 KINDS: dict[Edit, tuple[int, str]] = {
     # edit: (how often, who must refuse it: "rule", "digest" where no rule can judge, "" either, "read")
     sha256_digit: (12, "digest"),
@@ -315,19 +321,18 @@ KINDS: dict[Edit, tuple[int, str]] = {
     platform_dropped: (4, "rule"),
     option: (5, "rule"),
     format_version: (3, "read"),
+    older_format: (1, "rule"),
 }
 
 
-def judge(
-    space: workspace.Workspace, recorded: dict[lockfile.Key, lockfile.Digest], path: Path
-) -> tuple[str, list[check.Finding]]:
+def judge(space: workspace.Workspace, recorded: lockfile.Recorded, path: Path) -> tuple[str, list[Remark]]:
     """``read``, ``rule``, ``digest`` or, where nothing refuses the lock, ``accepted``."""
     try:
         lock = lockfile.read(path)
     except D2lEnvError:
         return "read", []
-    errors = [finding for finding in check.check(space, lock, recorded) if finding.level == "error"]
-    if any(finding.rule != "digest" for finding in errors):
+    errors = check.errors(check.check(space, lock, recorded))
+    if any(error.rule != "digest" for error in errors):
         return "rule", errors
     return ("digest" if errors else "accepted"), errors
 
@@ -338,13 +343,13 @@ def space() -> workspace.Workspace:
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[lockfile.Key, lockfile.Digest]:
+def recorded() -> lockfile.Recorded:
     return lockfile.read_digests(ROOT / lockfile.DIGESTS)
 
 
 def test_every_edit_that_changes_meaning_is_refused(
     space: workspace.Workspace,
-    recorded: dict[lockfile.Key, lockfile.Digest],
+    recorded: lockfile.Recorded,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
     capsys: pytest.CaptureFixture[str],
@@ -392,7 +397,7 @@ def test_every_edit_that_changes_meaning_is_refused(
 )
 def test_an_edit_that_changes_only_the_layout_breaks_no_rule(
     space: workspace.Workspace,
-    recorded: dict[lockfile.Key, lockfile.Digest],
+    recorded: lockfile.Recorded,
     tmp_path: Path,
     old: str,
     new: str,
@@ -405,7 +410,7 @@ def test_an_edit_that_changes_only_the_layout_breaks_no_rule(
 
 
 def test_the_finding_names_the_place_the_package_and_the_rule(
-    space: workspace.Workspace, recorded: dict[lockfile.Key, lockfile.Digest], tmp_path: Path
+    space: workspace.Workspace, recorded: lockfile.Recorded, tmp_path: Path
 ) -> None:
     url = next(url for url in URLS if "/numpy-1.23.5-py310h53a5b5f" in url)
     path = tmp_path / workspace.LOCK

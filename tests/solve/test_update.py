@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,9 +65,15 @@ def older(root: Path, snapshot: Path) -> None:
 @pytest.mark.skipif(not SNAPSHOT.is_dir(), reason=f"no channel snapshot at {SNAPSHOT} (D2LENV_SNAPSHOT)")
 def test_the_committed_lock_is_what_the_snapshot_gives_from_nothing_and_again(tmp_path: Path) -> None:
     write_workspace(tmp_path, (ROOT / "pixi.toml").read_text(encoding="utf-8"))
+    recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS).snapshot
     for _ in ("from nothing", "again"):
         done = d2lenv(tmp_path, "lock", "--no-wheels", "--snapshot", str(SNAPSHOT))
         assert done.returncode == 0, done.stderr
+        present = lockfile.read_digests(tmp_path / lockfile.DIGESTS).snapshot
+        assert present == recorded, (
+            f"not checked: {SNAPSHOT} is not the snapshot that pixi.lock was solved from. Solve it again: "
+            f"`d2lenv lock --snapshot {SNAPSHOT} --update-all && d2lenv export`"
+        )
         for name in ("pixi.lock", lockfile.DIGESTS):
             assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert done.stdout == "no package changed; pixi.lock is up to date\n"
@@ -75,7 +82,9 @@ def test_the_committed_lock_is_what_the_snapshot_gives_from_nothing_and_again(tm
 def test_a_first_lock_is_written_with_its_digests(root: Path, snapshot: Path) -> None:
     assert lock(root, snapshot) == [("app", "", "2.0 0"), ("lib", "", "1.6 0"), ("tool", "", "0.2 0")]
     new = lockfile.read(root / "pixi.lock")
-    assert lockfile.read_digests(root / lockfile.DIGESTS) == lockfile.digests(new)
+    recorded = lockfile.read_digests(root / lockfile.DIGESTS)
+    assert recorded.digests == lockfile.digests(new)
+    assert re.fullmatch(r"[0-9a-f]{64}", recorded.snapshot)
 
 
 def test_the_second_lock_changes_no_byte_and_does_not_touch_the_file(root: Path, snapshot: Path) -> None:
@@ -150,6 +159,29 @@ def test_a_solution_that_check_refuses_is_not_written(root: Path, snapshot: Path
     assert files(root) == before
 
 
+def test_a_workspace_whose_default_environment_is_empty_is_locked_and_exported(
+    root: Path, snapshot: Path
+) -> None:
+    text = '\n[feature.a.dependencies]\napp = "*"\n[environments]\ndefault = []\nmore = ["a"]\n'
+    write_workspace(root, HEAD + text)
+    for words in (("lock", "--snapshot", str(snapshot)), ("check",), ("export",), ("export", "--check")):
+        done = d2lenv(root, *words)
+        assert done.returncode == 0, (words, done.stderr)
+
+
+def test_wheels_for_an_environment_without_a_python_are_refused_with_what_to_write(
+    root: Path, snapshot: Path
+) -> None:
+    text = (
+        '[tool.d2lenv.environments.default]\nwheels = ["linux-64"]\nexclude-newer = "2026-11-20T00:00:00Z"\n'
+    )
+    write_workspace(root, HEAD + "[environments]\ndefault = []\n" + text)
+    done = d2lenv(root, "lock", "--snapshot", str(snapshot))
+    assert done.returncode == 2
+    assert "no Python is known for the wheels of default for linux-64" in done.stderr
+    assert "give [tool.d2lenv.environments.default] a `python`, or no `wheels`" in done.stderr
+
+
 def test_a_damaged_lock_stands_in_the_way_unless_nothing_of_it_is_kept(root: Path, snapshot: Path) -> None:
     lock(root, snapshot)
     good = files(root)
@@ -197,10 +229,41 @@ def test_silent_channels_are_named_with_what_to_do(root: Path, monkeypatch: pyte
 
 def test_record_accepts_a_lock_that_satisfies_the_manifest(root: Path, snapshot: Path) -> None:
     lock(root, snapshot)
-    good = files(root)
+    good = lockfile.read_digests(root / lockfile.DIGESTS)
     (root / lockfile.DIGESTS).unlink()
     assert locking.record(workspace.load(root)) == root / lockfile.DIGESTS
-    assert files(root) == good
+    assert lockfile.read_digests(root / lockfile.DIGESTS) == lockfile.Recorded(good.digests)
+
+
+def test_record_keeps_the_snapshot_of_a_lock_that_did_not_change(root: Path, snapshot: Path) -> None:
+    lock(root, snapshot)
+    before = files(root)
+    locking.record(workspace.load(root))
+    assert files(root) == before
+
+
+def test_the_snapshots_digest_does_not_depend_on_its_folder(
+    root: Path, snapshot: Path, tmp_path: Path
+) -> None:
+    lock(root, snapshot)
+    before = files(root)
+    lock(root, small_snapshot(tmp_path / "elsewhere"), update_all=True)
+    assert files(root) == before
+
+
+def test_another_snapshot_is_said_with_what_to_type(root: Path, snapshot: Path) -> None:
+    lock(root, snapshot)
+    first = lockfile.read_digests(root / lockfile.DIGESTS).snapshot
+    write_channel(snapshot, "extra", record("only-extra", "2.0"))
+    said: list[str] = []
+    locking.lock(workspace.load(root), snapshot, frozenset(), False, say=said.append)
+    told = [line for line in said if "solved from another snapshot" in line]
+    assert len(told) == 1
+    assert "`--update-all`" in told[0]
+    assert lockfile.read_digests(root / lockfile.DIGESTS).snapshot != first
+    said.clear()
+    locking.lock(workspace.load(root), snapshot, frozenset(), False, say=said.append)
+    assert not any("another snapshot" in line for line in said)
 
 
 def test_record_refuses_a_lock_that_does_not(root: Path, snapshot: Path) -> None:
@@ -250,9 +313,8 @@ def test_pixi_solves_where_it_is_there_and_the_channels_answer(
     capfd.readouterr()
     assert [name for name, *_ in lock(root, None)] == ["app", "lib", "tool"]
     assert (pixi / "words").read_text().splitlines() == ["lock", "--manifest-path", str(root / "pixi.toml")]
-    assert lockfile.read_digests(root / lockfile.DIGESTS) == lockfile.digests(
-        lockfile.read(root / "pixi.lock")
-    )
+    recorded = lockfile.read_digests(root / lockfile.DIGESTS)
+    assert recorded == lockfile.Recorded(lockfile.digests(lockfile.read(root / "pixi.lock")))
     told = capfd.readouterr()
     assert (told.out, "pixi's own output" in told.err) == ("", True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,16 @@ def test_a_missing_lock_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_committed_digests_are_those_of_the_lock(lock: lockfile.Lock, tmp_path: Path) -> None:
-    found = lockfile.digests(lock)
+    found = lockfile.read_digests(ROOT / lockfile.DIGESTS)
+    assert found.digests == lockfile.digests(lock)
+    assert re.fullmatch(r"[0-9a-f]{64}", found.snapshot)
     lockfile.write_digests(tmp_path / "digests.json", found)
     assert (tmp_path / "digests.json").read_bytes() == (ROOT / lockfile.DIGESTS).read_bytes()
-    assert lockfile.read_digests(tmp_path / "digests.json") == found
+
+
+@pytest.mark.parametrize(("head", "number"), [("version: 7", 7), ("# x\nversion: 7", 7)])
+def test_the_format_is_the_one_in_the_file(tmp_path: Path, head: str, number: int) -> None:
+    assert read(tmp_path, TEXT.replace("version: 7", head, 1).encode()).format == number
 
 
 def test_a_digest_does_not_depend_on_the_layout(lock: lockfile.Lock, tmp_path: Path) -> None:
@@ -168,7 +175,18 @@ def test_a_changed_record_changes_its_digest_and_its_environments(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"cuda": 1}', '{"cuda/linux-64": {"digest": "x"}}', '{"a/b/c": {}}', '{"a/b": null}'],
+    [
+        *("", "{", "[]", '{"snapshot": ""}', '{"digests": {}}', '{"snapshot": "", "digests": []}'),
+        *(
+            f'{{"snapshot": "", "digests": {rows}}}'
+            for rows in (
+                '{"cuda": 1}',
+                '{"cuda/linux-64": {"digest": "x"}}',
+                '{"a/b/c": {}}',
+                '{"a/b": null}',
+            )
+        ),
+    ],
 )
 def test_damaged_digests_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "lock-digests.json"
@@ -180,6 +198,11 @@ def test_damaged_digests_are_refused(tmp_path: Path, text: str) -> None:
 
 def test_the_digests_are_one_line_for_each_place() -> None:
     lines = (ROOT / lockfile.DIGESTS).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads("{" + line.rstrip(",") + "}") for line in lines[1:-1]]
-    assert (lines[0], lines[-1]) == ("{", "}")
+    rows = [json.loads("{" + line.rstrip(",") + "}") for line in lines[3:-2]]
+    assert (lines[0], lines[1][:13], lines[2], lines[-2:]) == (
+        "{",
+        '"snapshot": "',
+        '"digests": {',
+        ["}", "}"],
+    )
     assert [next(iter(row)) for row in rows] == sorted(next(iter(row)) for row in rows)

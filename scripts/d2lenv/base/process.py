@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
+_STDERR = 2
+
 # `sys` is built in: nothing is looked up on the path before the folder is off it.
 _START = (
     "import sys; sys.path[0] == '' and sys.path.pop(0); module = sys.argv.pop(1); import runpy; "
@@ -98,8 +100,12 @@ def run_visibly(
     timeout_s: float,
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    aside: bool = False,
 ) -> int:
     """Run ``command`` without standard input, with its output where ours goes, and return its status.
+
+    Args:
+        aside: all its output goes to our standard error, because standard output is ours alone.
 
     Raises:
         OSError: if it cannot be started.
@@ -107,6 +113,7 @@ def run_visibly(
     """
     return subprocess.run(
         [str(word) for word in command],
+        stdout=_STDERR if aside else None,
         timeout=timeout_s,
         check=False,
         stdin=subprocess.DEVNULL,

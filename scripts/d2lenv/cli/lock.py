@@ -83,17 +83,17 @@ def _lock_wheels(workspace: Workspace, moved: frozenset[str], update_all: bool) 
 @click.pass_obj
 def check(place: shared.Place, solve_again: bool, as_json: bool) -> int:
     from d2lenv.base.console import print_json
-    from d2lenv.solve import check
+    from d2lenv.solve import again, check
     from d2lenv.workspace import lockfile
 
     workspace = place.workspace()
     locked = lockfile.read(workspace.lock)
-    findings = check.check(workspace, locked, lockfile.read_digests(workspace.root / lockfile.DIGESTS))
+    remarks = check.check(workspace, locked, lockfile.read_digests(workspace.root / lockfile.DIGESTS))
     if solve_again:
-        findings += check.solve_again(workspace, locked)
-    ok = not any(finding.level == "error" for finding in findings)
+        remarks += again.solve_again(workspace, locked)
+    ok = not check.errors(remarks)
     if as_json:
-        print_json("check", ok, check.as_json(findings, locked))
+        print_json("check", ok, check.as_json(remarks, locked))
     else:
-        check.show(findings, locked)
+        check.show(remarks, locked)
     return 0 if ok else FAILED

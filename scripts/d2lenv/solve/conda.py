@@ -7,6 +7,7 @@ their addresses are the real channels' either way.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -78,6 +79,14 @@ class Snapshot:
             except Exception as error:  # py-rattler raises bare OSError or ValueError for a damaged file
                 raise D2lEnvError(tr("{path} is not repodata", path=path), why=str(error)) from error
         return self._open[key]
+
+    def digest(self) -> str:
+        """Return a sha256 (hex) over the files that were read, whatever folder they stand in."""
+        lines = []
+        for channel, subdir in sorted(self._open):
+            with self._path(channel, subdir).open("rb") as file:
+                lines.append(f"{channel}{subdir} {hashlib.sha256(file.read()).hexdigest()}")
+        return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
     def _path(self, channel: str, subdir: str) -> Path:
         return self.folder / channel.rstrip("/").rsplit("/", 1)[-1] / subdir / "repodata.json"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.base.console import note, out, print_json, print_table
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
-from d2lenv.solve import check
-from d2lenv.solve import conda as solve
+from d2lenv.solve import check, conda
 from d2lenv.solve.conda import Change
 from d2lenv.workspace import channels, lockfile
 from d2lenv.workspace.lockfile import Lock
@@ -38,33 +39,62 @@ def lock(
         update_all: nothing is kept.
 
     Raises:
-        D2lEnvError: no solution, no channel, an unknown name; the old lock is then untouched.
+        D2lEnvError: if there is no solution, a channel does not answer, or a name is unknown; the old lock is
+            then untouched.
     """
     with exclusive_lock(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock", say):
         old = _old(workspace.lock, update_all)
         _known(names, old)
-        pixi = shutil.which("pixi") if snapshot is None else None
-        silent = [answer for answer in _answers(workspace, snapshot) if answer.reason]
-        if snapshot is None and silent:
-            raise D2lEnvError(
-                tr("the channels cannot be reached: {names}", names=", ".join(a.channel for a in silent)),
-                why="; ".join(answer.reason for answer in silent),
-                fix=tr("check the network or a mirror, or solve offline with --snapshot DIR"),
-            )
+        if snapshot is None:
+            _ask_channels(workspace)
+        pixi = process.which("pixi", os.environ) if snapshot is None else None
+        solved_from = ""
         if pixi:
             _run_pixi(pixi, workspace, names, update_all, say)
         else:
-            source = solve.Snapshot(snapshot) if snapshot else None
-            solution = solve.solve_workspace(
-                workspace,
-                source,
-                preferred=None if update_all else old,
-                released=names,
-                say=say,
+            source = conda.Snapshot(snapshot) if snapshot else None
+            kept = None if update_all else old
+            _solve(workspace, source, kept, names, say)
+            solved_from = source.digest() if source else ""
+            if source and kept:
+                _tell_other_snapshot(workspace, solved_from, say)
+        new = _satisfying(workspace, workspace.lock)
+        _record(workspace, new, solved_from)
+        return conda.changes(old, {key: new.records(*key) for key in new.pairs()})
+
+
+def _ask_channels(workspace: Workspace) -> None:
+    silent = [answer for answer in channels.ask(workspace.channels) if answer.reason]
+    if silent:
+        raise D2lEnvError(
+            tr("the channels cannot be reached: {names}", names=", ".join(a.channel for a in silent)),
+            why="; ".join(answer.reason for answer in silent),
+            fix=tr("check the network or a mirror, or solve offline with --snapshot DIR"),
+        )
+
+
+def _solve(
+    workspace: Workspace,
+    source: conda.Snapshot | None,
+    kept: Lock | None,
+    released: frozenset[str],
+    say: Callable[[str], None],
+) -> None:
+    solution = conda.solve_workspace(workspace, source, preferred=kept, released=released, say=say)
+    _write(workspace, conda.lock_text(conda.build_lock(workspace, solution)))
+
+
+def _tell_other_snapshot(workspace: Workspace, digest: str, say: Callable[[str], None]) -> None:
+    """Say that the locked packages came from another snapshot than the one that was now asked."""
+    with suppress(D2lEnvError):  # without recorded digests there is nothing to compare with
+        before = lockfile.read_digests(workspace.root / lockfile.DIGESTS).snapshot
+        if before != digest:
+            say(
+                tr(
+                    "pixi.lock was solved from another snapshot: what it has stays where it can; "
+                    "`--update-all` solves anew from this one"
+                )
             )
-            _write(workspace, solve.lock_text(solve.build_lock(workspace, solution)))
-        new = _record(workspace)
-        return solve.changes(old, {key: new.records(*key) for key in new.pairs()})
 
 
 def _old(path: Path, update_all: bool) -> Lock | None:
@@ -86,17 +116,23 @@ def record(workspace: Workspace, say: Callable[[str], None] = note) -> Path:
         The file that holds them.
 
     Raises:
-        D2lEnvError: it does not; the recorded digests are then untouched.
+        D2lEnvError: if it does not; the recorded digests are then untouched.
     """
+    path = workspace.root / lockfile.DIGESTS
     with exclusive_lock(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock --record", say):
-        _record(workspace)
-    return workspace.root / lockfile.DIGESTS
+        new = _satisfying(workspace, workspace.lock)
+        snapshot = ""
+        with suppress(D2lEnvError):
+            before = lockfile.read_digests(path)
+            if before.digests == lockfile.digests(new):
+                snapshot = before.snapshot
+        _record(workspace, new, snapshot)
+    return path
 
 
-def _record(workspace: Workspace) -> Lock:
-    new = _satisfying(workspace, workspace.lock)
-    lockfile.write_digests(workspace.root / lockfile.DIGESTS, lockfile.digests(new))
-    return new
+def _record(workspace: Workspace, new: Lock, snapshot: str) -> None:
+    recorded = lockfile.Recorded(lockfile.digests(new), snapshot)
+    lockfile.write_digests(workspace.root / lockfile.DIGESTS, recorded)
 
 
 def _write(workspace: Workspace, text: str) -> None:
@@ -111,11 +147,11 @@ def _write(workspace: Workspace, text: str) -> None:
 
 def _satisfying(workspace: Workspace, path: Path) -> Lock:
     new = lockfile.read(path)
-    errors = [finding for finding in check.check(workspace, new, None) if finding.level == "error"]
+    errors = check.errors(check.check(workspace, new, None))
     if errors:
         raise D2lEnvError(
             tr("{path} does not satisfy pixi.toml; nothing was recorded", path=path.name),
-            why="\n".join(finding.line() for finding in errors[: solve.MAX_REASON_LINES]),
+            why="\n".join(remark.line() for remark in errors[: conda.MAX_REASON_LINES]),
             fix=tr("`d2lenv lock` solves what pixi.toml asks for"),
         )
     return new
@@ -154,27 +190,22 @@ def _known(names: frozenset[str], old: Lock | None) -> None:
         )
 
 
-def _answers(workspace: Workspace, snapshot: Path | None) -> list[channels.Answer]:
-    return [] if snapshot else channels.ask(workspace.channels)
-
-
 def _run_pixi(
-    pixi: str, workspace: Workspace, names: frozenset[str], update_all: bool, say: Callable[[str], None]
+    pixi: Path, workspace: Workspace, names: frozenset[str], update_all: bool, say: Callable[[str], None]
 ) -> None:
     verb = ["update", *sorted(names)] if names or update_all else ["lock"]
-    command = [pixi, *verb, "--manifest-path", str(workspace.manifest)]
+    command = [str(pixi), *verb, "--manifest-path", str(workspace.manifest)]
     say(tr("running {command}", command=" ".join(command)))
-    # Its own output is progress for the reader; standard output stays ours for `--json`.
     try:
-        done = subprocess.run(command, stdout=2, timeout=_PIXI_TIMEOUT_S, check=False)
+        status = process.run_visibly(command, timeout_s=_PIXI_TIMEOUT_S, environ=os.environ, aside=True)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise D2lEnvError(
             tr("pixi did not run to its end; pixi.lock is as pixi left it"),
             why=str(error),
             fix=tr("read pixi's message above, or solve without it: --snapshot DIR"),
         ) from error
-    if done.returncode != 0:
+    if status != 0:
         raise D2lEnvError(
-            tr("pixi ended with status {status}; pixi.lock is as pixi left it", status=done.returncode),
+            tr("pixi ended with status {status}; pixi.lock is as pixi left it", status=status),
             fix=tr("read pixi's message above, or solve without it: --snapshot DIR"),
         )

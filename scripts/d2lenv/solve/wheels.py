@@ -22,7 +22,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
@@ -181,11 +181,24 @@ def digest(pins: Iterable[Pin]) -> str:
 
 
 def python_version(variant: Variant, lock: Lock, platform: str) -> str:
-    """``3.10``: the environment's own, else the one in pixi.lock."""
+    """Return ``3.10``: the environment's own, else the one in pixi.lock.
+
+    Raises:
+        D2lEnvError: if pixi.lock has no Python for it either.
+    """
     if variant.python:
         return variant.python
-    record = next(r for r in lock.records(variant.name, platform) if r.name.normalized == "python")
-    return ".".join(str(record.version).split(".")[:2])
+    records = lock.records(variant.name, platform) if platform in lock.platforms(variant.name) else ()
+    for record in records:
+        if record.name.normalized == "python":
+            return ".".join(str(record.version).split(".")[:2])
+    raise D2lEnvError(
+        tr(
+            "no Python is known for the wheels of {name} for {platform}", name=variant.name, platform=platform
+        ),
+        fix=tr("give [tool.d2lenv.environments.{name}] a `python`, or no `wheels`", name=variant.name),
+        status=USAGE,
+    )
 
 
 def locked_versions(lock: Lock, environment: str, platform: str) -> dict[str, tuple[str, str]]:

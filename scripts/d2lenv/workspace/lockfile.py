@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ from d2lenv.base.messages import tr
 DIGESTS = "envs/lock-digests.json"
 """Relative to the workspace: the recorded digests, committed beside the exports."""
 
+FORMAT = 7
+"""The format of the lock that pixi writes since 0.68; 4 to 6 are read for `export --lock`."""
+
 Key = tuple[str, str]
 """(environment, platform), as ("cuda", "linux-64")."""
 
@@ -35,11 +39,13 @@ class Lock:
         path: where it was read from, for messages.
         file: the lock as py-rattler has it.
         environments: name → environment, sorted by name.
+        format: the number of its format, as it stands in the file.
     """
 
     path: Path
     file: LockFile = field(repr=False, compare=False)
     environments: Mapping[str, LockEnvironment] = field(repr=False, compare=False)
+    format: int = FORMAT
     _records: dict[Key, tuple[RepoDataRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -114,14 +120,14 @@ def read(path: Path) -> Lock:
             message names the file and, where known, the line.
     """
     try:
-        head = path.open("rb").read(4096)
+        content = path.read_bytes()
     except OSError as error:
         raise D2lEnvError(
             tr("{path} cannot be read", path=path),
             why=error.strerror or str(error),
             fix=tr("`git checkout {name}` restores it, `d2lenv lock` makes a new one", name=path.name),
         ) from error
-    if not head.strip():
+    if not content.strip():
         raise _not_a_lock(path, tr("the file is empty"))
     try:
         file = LockFile.from_path(path)
@@ -137,7 +143,8 @@ def read(path: Path) -> Lock:
         raise _not_a_lock(path, reason) from error
     except Exception as error:  # py-rattler raises bare exceptions for bytes that are not UTF-8
         raise _not_a_lock(path, str(error)) from error
-    return Lock(path, file, environments)
+    number = re.search(rb"^version: *['\"]?(\d+)", content, re.MULTILINE)
+    return Lock(path, file, environments, int(number[1]) if number else FORMAT)
 
 
 def _not_a_lock(path: Path, why: str) -> DamagedLock:
@@ -202,32 +209,47 @@ def digests(lock: Lock) -> dict[Key, Digest]:
     return {key: digest(lock, *key) for key in lock.pairs()}
 
 
-def write_digests(path: Path, found: Mapping[Key, Digest]) -> None:
-    """Record ``found`` in the small file that `check` compares with."""
+@dataclass(frozen=True)
+class Recorded:
+    """What stands beside the lock: what it said when it was solved or accepted, and from what it was solved.
+
+    Attributes:
+        digests: the digest of every (environment, platform).
+        snapshot: the digest of the channel snapshot that it was solved from; empty when the channels
+            themselves or pixi gave it.
+    """
+
+    digests: Mapping[Key, Digest]
+    snapshot: str = ""
+
+
+def write_digests(path: Path, recorded: Recorded) -> None:
+    """Write the small file that `check` compares with."""
     rows = [
         f"{json.dumps('/'.join(key))}: "
         + json.dumps({"digest": value.digest, "packages": dict(sorted(value.packages.items()))})
-        for key, value in sorted(found.items())
+        for key, value in sorted(recorded.digests.items())
     ]
-    write_atomic(path, "{\n" + ",\n".join(rows) + "\n}\n")
+    snapshot = json.dumps(recorded.snapshot)
+    write_atomic(path, f'{{\n"snapshot": {snapshot},\n"digests": {{\n' + ",\n".join(rows) + "\n}\n}\n")
 
 
-def read_digests(path: Path) -> dict[Key, Digest]:
+def read_digests(path: Path) -> Recorded:
     """Read what :func:`write_digests` wrote.
 
     Raises:
-        D2lEnvError: the file is missing or damaged.
+        D2lEnvError: if the file is missing or damaged.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found: dict[Key, Digest] = {}
-        for name, value in data.items():
+        for name, value in data["digests"].items():
             environment, platform = name.split("/")
             found[environment, platform] = Digest(str(value["digest"]), dict(value["packages"]))
+        return Recorded(found, str(data["snapshot"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise D2lEnvError(
             tr("{path} cannot be read", path=path),
             why=str(error),
             fix=tr("`d2lenv lock --record` writes it anew from a pixi.lock that you trust"),
         ) from error
-    return found
