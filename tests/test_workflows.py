@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 MACHINES = {
     "linux-64": "ubuntu-24.04",
-    "osx-64": "macos-13",
-    "osx-arm64": "macos-14",
+    "osx-64": "macos-15-intel",
+    "osx-arm64": "macos-15",
     "win-64": "windows-2022",
 }
 
@@ -73,10 +73,36 @@ def test_pixi_never_changes_the_lock_but_in_the_weekly_job() -> None:
 
 
 def test_what_is_attested_is_what_the_command_writes() -> None:
-    steps = load("release.yml")["jobs"]["release"]["steps"]
-    (step,) = (step for step in steps if step.get("uses", "").startswith("actions/attest@"))
+    jobs = load("release.yml")["jobs"]
+    (step,) = (step for step in jobs["attest"]["steps"] if step["uses"].startswith("actions/attest@"))
     assert step["with"] == {
-        "subject-checksums": "reports/attestation-subjects.sha256",
+        "subject-checksums": "attestation-subjects.sha256",
         "predicate-type": attest.PREDICATE,
-        "predicate-path": "reports/attestation-predicate.json",
+        "predicate-path": "attestation-predicate.json",
     }
+    (upload,) = (step for step in jobs["state"]["steps"] if "upload-artifact@" in step.get("uses", ""))
+    assert "reports/attestation*" in upload["with"]["path"].split()
+
+
+def test_a_job_that_may_write_installs_nothing_and_runs_nothing_of_the_repository() -> None:
+    writing = {
+        (path.name, name): job
+        for path in FILES
+        for name, job in load(path.name)["jobs"].items()
+        if "write" in job.get("permissions", {}).values()
+    }
+    assert set(writing) == {("release.yml", "attest"), ("release.yml", "publish"), ("weekly.yml", "propose")}
+    for job in writing.values():
+        for step in job["steps"]:
+            action = step.get("uses", "").partition("@")[0]
+            assert action in ("", "actions/checkout", "actions/download-artifact", "actions/attest")
+            programs = {line.split()[0] for line in step.get("run", "").replace("\\\n", " ").splitlines()}
+            assert programs <= {"git", "gh", "tar", "if", "fi", 'body="$RUNNER_TEMP/moved/body.md"'}
+
+
+@pytest.mark.parametrize("path", [*FILES, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+def test_nothing_is_installed_but_through_run_py(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "run.py" in text
+    assert not re.search(r"\b(pip|pipx|uvx|npm|npx|uv (pip|tool|run)|cargo|go)\b (?!-)", text)
+    assert not re.search(r"install -e|pip install", text)

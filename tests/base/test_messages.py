@@ -16,6 +16,7 @@ from d2lenv import doctor
 from d2lenv.base import messages
 
 SOURCE = Path(d2lenv.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # In a template, `t("…")` and `t('…')` are messages.both().
@@ -25,12 +26,12 @@ IN_TEMPLATE = re.compile(r"""\bt\((?:"([^"]+)"|'([^']+)')""")
 def texts_in_source() -> dict[str, str]:
     """English text → place, for each literal ``tr("…")`` in the package and ``t("…")`` in its templates."""
     found: dict[str, str] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in (ROOT / "run.py", *sorted(SOURCE.rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr":
                 first = node.args[0]
                 assert isinstance(first, ast.Constant), f"{path}:{node.lineno}: tr() takes a literal"
-                found[str(first.value)] = f"{path.relative_to(SOURCE)}:{node.lineno}"
+                found[str(first.value)] = f"{path}:{node.lineno}"
     for path in sorted(SOURCE.rglob("*.j2")):
         for double, single in IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
             found[double or single] = str(path.relative_to(SOURCE))
