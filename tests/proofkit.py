@@ -24,7 +24,7 @@ import condakit
 import wheelkit
 from d2lenv.engines import build
 from d2lenv.facts import platforms
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline
 from d2lenv.solve.wheels import Pin
 from d2lenv.verify import files as verify
 from d2lenv.verify.files import Verification
@@ -56,14 +56,13 @@ class Home:
     def workspace(self) -> Workspace:
         return workspace.load(self.root)
 
-    def build(self, engine: str, prefix: Path, *, fresh: bool = False, full_manifest: bool = True) -> Path:
+    def build(self, engine: str, prefix: Path, *, fresh: bool = False) -> Path:
         built = build.build(
             self.workspace,
             "tiny",
             engine=engine,
             prefix=prefix,
             fresh=fresh,
-            full_manifest=full_manifest,
             say=lambda _line: None,
         )
         return built.prefix
@@ -113,10 +112,10 @@ def home(folder: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> Home:
 
 
 def copied(prefix: Path, folder: Path) -> Path:
-    """The prefix and its manifest as new files in ``folder``: a test may change them."""
+    """The prefix and its baseline as new files in ``folder``: a test may change them."""
     target = folder / prefix.name
     shutil.copytree(prefix, target, symlinks=True)
-    shutil.copy2(manifest.path_of(prefix), manifest.path_of(target))
+    shutil.copy2(baseline.path_of(prefix), baseline.path_of(target))
     return target
 
 

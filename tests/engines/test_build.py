@@ -22,6 +22,7 @@ from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
 from d2lenv.engines import build
 from d2lenv.engines.build import Built
 from d2lenv.engines.job import Job
+from d2lenv.prefix import marker
 from d2lenv.workspace import manifest as workspace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
@@ -164,8 +165,8 @@ def test_a_folder_of_somebody_else_is_refused(root: Path, tmp_path: Path) -> Non
 
 def test_the_prefix_of_another_environment_is_refused(root: Path, tmp_path: Path) -> None:
     built = install(root, prefix=tmp_path / "prefix")
-    marker = built.prefix / build.MARKER
-    marker.write_text(marker.read_text(encoding="utf-8").replace('"tiny"', '"other"'), encoding="utf-8")
+    said = built.prefix / marker.MARKER
+    said.write_text(said.read_text(encoding="utf-8").replace('"tiny"', '"other"'), encoding="utf-8")
     with pytest.raises(D2lEnvError, match="holds the environment other"):
         install(root, prefix=tmp_path / "prefix")
     assert greeting(built.prefix) == "hello 1.0"
@@ -199,8 +200,8 @@ def test_a_prefix_below_a_file_cannot_be_written(root: Path, tmp_path: Path) -> 
 )
 def test_a_damaged_marker_makes_a_folder_a_strangers(root: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "prefix").mkdir()
-    (tmp_path / "prefix" / build.MARKER).write_bytes(text.encode("latin-1"))
-    assert build.recorded(tmp_path / "prefix") == {}
+    (tmp_path / "prefix" / marker.MARKER).write_bytes(text.encode("latin-1"))
+    assert marker.read(tmp_path / "prefix") == {}
     with pytest.raises(D2lEnvError, match="was not built by d2lenv"):
         install(root, prefix=tmp_path / "prefix")
 
@@ -281,7 +282,7 @@ def is_whole(prefix: Path) -> bool:
 
 def leftovers(prefix: Path) -> set[str]:
     names = {path.name for path in prefix.parent.glob(f".{prefix.name}.*")}
-    return names - {f".{prefix.name}.lock", f".{prefix.name}.manifest.json"}
+    return names - {f".{prefix.name}.lock", f".{prefix.name}.baseline.json"}
 
 
 @posix

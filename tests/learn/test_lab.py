@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.learn import lab
+from d2lenv.prefix import marker
 
 STAND_IN = """
 import http.server, json, os, signal, subprocess, sys, threading, time
@@ -676,7 +677,7 @@ def built(root: Path, name: str, digest: str) -> Path:
     prefix = root / ".d2lenv" / name
     build.python_of(prefix).parent.mkdir(parents=True)
     build.python_of(prefix).touch()
-    (prefix / build.MARKER).write_text(json.dumps({"digest": digest}), encoding="utf-8")
+    (prefix / marker.MARKER).write_text(json.dumps({"digest": digest}), encoding="utf-8")
     return prefix
 
 
@@ -693,7 +694,7 @@ def test_a_built_environment_is_used_and_an_old_one_is_said(
     notes: list[str] = []
     assert lab.find_or_build(workspace, "zh", notes.append) == prefix
     assert notes == []
-    (prefix / build.MARKER).write_text('{"digest": "old"}', encoding="utf-8")
+    (prefix / marker.MARKER).write_text('{"digest": "old"}', encoding="utf-8")
     assert lab.find_or_build(workspace, "zh", notes.append) == prefix
     assert "older lock" in notes[0]
 

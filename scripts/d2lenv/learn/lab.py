@@ -754,6 +754,7 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     """
     from d2lenv.engines import build
     from d2lenv.facts import platforms
+    from d2lenv.prefix import marker
     from d2lenv.workspace import lockfile
     from d2lenv.workspace import settings as variants
 
@@ -761,7 +762,7 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     platform = platforms.current()
     for engine in build.ENGINES:
         prefix = build.default_prefix(workspace, environment, engine)
-        recorded = build.recorded(prefix).get("digest", "")
+        recorded = marker.read(prefix).get("digest", "")
         if not build.python_of(prefix).exists() or not (recorded or engine == "pixi"):
             continue
         try:
