@@ -18,6 +18,7 @@ import pytest
 
 import condakit
 import wheelkit
+from d2lenv.base import signals
 from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
 from d2lenv.engines import build
 from d2lenv.engines.build import Built
@@ -287,9 +288,17 @@ def leftovers(prefix: Path) -> set[str]:
 
 @posix
 @pytest.mark.parametrize("engine", ["wheels", "rattler"])
-@pytest.mark.parametrize("to_group", [True, False], ids=["terminal", "process"])
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [(signal.SIGINT, True), (signal.SIGHUP, True), *((number, False) for number in signals.NUMBERS)],
+)
 def test_ctrl_c_in_the_middle_leaves_the_old_prefix_and_nothing_else(
-    root: Path, tmp_path: Path, slow: Callable[[str], None], engine: str, to_group: bool
+    root: Path,
+    tmp_path: Path,
+    slow: Callable[[str], None],
+    engine: str,
+    number: signal.Signals,
+    to_group: bool,
 ) -> None:
     slow(engine)
     prefix = tmp_path / f"{engine}-prefix"
@@ -297,11 +306,11 @@ def test_ctrl_c_in_the_middle_leaves_the_old_prefix_and_nothing_else(
     wait_for(lambda: working(prefix, process))
     time.sleep(0.3)  # some way into the download
     if to_group:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1] == "stopped"
     assert out == ""

@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
+from d2lenv.base import signals
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli.app import cli
 from d2lenv.engines import build
@@ -315,7 +316,7 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a console's Ctrl-C cannot be sent to one process there")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", signals.NUMBERS)
 def test_ctrl_c_ends_the_kernels_and_reports_what_had_finished(
     light_prefix: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -330,7 +331,7 @@ def test_ctrl_c_ends_the_kernels_and_reports_what_had_finished(
         time.sleep(0.1)
     process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130, complaint
+    assert process.returncode == 128 + number, complaint
     assert b"Task was destroyed" not in complaint
     assert gone(int(pid.read_text(encoding="ascii")))
     data = json.loads((report / "result.json").read_text(encoding="utf-8"))
