@@ -17,7 +17,6 @@ from d2lenv.export import table as bundles
 from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
 from d2lenv.export.table import Bundle
 from d2lenv.workspace import lockfile
-from d2lenv.workspace.environments import Spec
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import LOCK, Workspace
 
