@@ -16,6 +16,7 @@ import condakit
 import diskkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.process import python_module
 from d2lenv.engines import build
 from d2lenv.engines import uv as engine
 from d2lenv.engines.build import Built
@@ -81,7 +82,7 @@ def test_the_kernelspec_and_the_marker_say_what_the_prefix_is(tmp_path: Path, ho
     built = install(tmp_path, tmp_path / "prefix")
     place = built.prefix / "share" / "jupyter" / "kernels" / "d2l-tiny" / "kernel.json"
     spec = json.loads(place.read_text(encoding="utf-8"))
-    assert spec["argv"][:3] == [str(built.python), "-m", "ipykernel_launcher"]
+    assert spec["argv"] == python_module(built.python, "ipykernel_launcher", "-f", "{connection_file}")
     assert spec["display_name"] == "Tiny"
     assert marker.read(built.prefix) == {
         "environment": "tiny",

@@ -24,6 +24,7 @@ from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
+from d2lenv.base.process import python_module
 from d2lenv.engines import interpreters
 from d2lenv.engines import pixi as pixi_engine
 from d2lenv.engines import rattler as rattler_engine
@@ -381,9 +382,12 @@ def _finish(job: Job, built: Built) -> None:
 
 
 def _write_kernelspec(job: Job, python: Path) -> None:
-    """A kernelspec that names this prefix's Python by its full path: Jupyter never starts another."""
+    """A kernelspec that names this prefix's Python by its full path: Jupyter never starts another.
+
+    It is not started with ``-m``, which imports from the notebook's folder before the kernel can prevent it.
+    """
     spec = {
-        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": python_module(python, "ipykernel_launcher", "-f", "{connection_file}"),
         "display_name": job.variant.display_name,
         "language": "python",
         "metadata": {"debugger": True},
