@@ -50,15 +50,15 @@ def received() -> bool:
 
 
 @contextmanager
-def answered_by(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the signals call ``stop`` while the body runs. Only the main thread may ask for signals."""
+def answered_by(stop: Callable[[int], object]) -> Iterator[None]:
+    """Let the signals call ``stop`` with their number while the body runs; only the main thread may ask."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def answer(number: int, _: object) -> None:
         _received.append(number)
-        stop()
+        stop(number)
 
     before = _handle(answer)
     try:

@@ -466,7 +466,7 @@ def _in_a_loop(session: _Session, notebooks: Sequence[Path], jobs: int) -> tuple
                 session.stopping.set()
                 everything.cancel()
 
-        with signals.answered_by(lambda: loop.call_soon_threadsafe(stop)):
+        with signals.answered_by(lambda _: loop.call_soon_threadsafe(stop)):
             return loop.run_until_complete(everything)
     finally:
         # nbclient leaves a task behind that watches a kernel which has been stopped.
