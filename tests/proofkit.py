@@ -151,20 +151,26 @@ class Member:
         }
 
 
-def _tar(members: Iterable[Member]) -> bytes:
+def _tar(members: Iterable[Member], modes: Mapping[str, int]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for member in members:
             info = tarfile.TarInfo(member.name)
-            info.type, info.linkname, info.mode = member.kind, member.target, 0o644
+            info.type, info.linkname, info.mode = member.kind, member.target, modes.get(member.name, 0o644)
             info.devmajor, info.devminor = 1, 3
             info.size = len(member.data) if info.isreg() else 0
             archive.addfile(info, io.BytesIO(member.data) if info.isreg() else None)
     return buffer.getvalue()
 
 
-def write_conda(path: Path, members: Sequence[Member], rows: Sequence[Mapping[str, object]]) -> None:
+def write_conda(
+    path: Path,
+    members: Sequence[Member],
+    rows: Sequence[Mapping[str, object]],
+    modes: Mapping[str, int] | None = None,
+) -> None:
     """``NAME-VERSION-BUILD.conda`` or ``.tar.bz2`` whose ``paths.json`` has ``rows``, true or not."""
+    modes = modes or {}
     suffix = ".conda" if path.name.endswith(".conda") else ".tar.bz2"
     stem = path.name.removesuffix(suffix)
     name, version, built = stem.rsplit("-", 2)
@@ -182,12 +188,12 @@ def write_conda(path: Path, members: Sequence[Member], rows: Sequence[Mapping[st
         Member("info/files", "\n".join(str(row["_path"]) for row in rows).encode()),
     ]
     if suffix == ".tar.bz2":
-        path.write_bytes(bz2.compress(_tar([*info, *members])))
+        path.write_bytes(bz2.compress(_tar([*info, *members], modes)))
         return
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
-        archive.writestr(f"pkg-{stem}.tar.zst", zstandard.compress(_tar(members)))
-        archive.writestr(f"info-{stem}.tar.zst", zstandard.compress(_tar(info)))
+        archive.writestr(f"pkg-{stem}.tar.zst", zstandard.compress(_tar(members, modes)))
+        archive.writestr(f"info-{stem}.tar.zst", zstandard.compress(_tar(info, modes)))
 
 
 def lock_archives(root: Path, address: str, paths: Sequence[Path]) -> None:

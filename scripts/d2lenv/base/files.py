@@ -40,7 +40,7 @@ def write_atomic(path: Path, data: str | bytes, *, private: bool = False) -> Non
             os.fsync(file.fileno())
         # A file that others may read keeps its mode, a new one gets the umask's.
         if not private:
-            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask())
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -92,7 +92,8 @@ def open_private(path: Path, *, new: bool = False) -> BinaryIO:
     return file
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that new files of this process do not get."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
