@@ -7,10 +7,13 @@ Ctrl-C: neither may break off the cleaning up that the first has begun. Only a s
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from d2lenv.base.errors import INTERRUPTED
@@ -57,7 +60,7 @@ def answered_by(stop: Callable[[int], object]) -> Iterator[None]:
         return
 
     def answer(number: int, _: object) -> None:
-        _received.append(number)
+        _receive(number)
         stop(number)
 
     before = _handle(answer)
@@ -73,8 +76,18 @@ def _handle(handler: Callable[[int, Any], None]) -> dict[int, Any]:
     return {number: signal.signal(number, handler) for number in wanted}
 
 
+def _receive(number: int) -> None:
+    _received.append(number)
+    for handle in (1, 2):
+        with suppress(OSError):
+            # A terminal that is gone fails every write, and so would whoever reports how far it came.
+            if stat.S_ISCHR(os.fstat(handle).st_mode) and not os.isatty(handle):
+                with Path(os.devnull).open("wb") as nothing:
+                    os.dup2(nothing.fileno(), handle)
+
+
 def _raise(number: int, _: object) -> None:
     again = bool(_received)
-    _received.append(number)
+    _receive(number)
     if not again or number == signal.SIGINT:
         raise Stopped
