@@ -51,11 +51,7 @@ def install(session: nox.Session, *names: str) -> None:
 
 
 def d2lenv(session: nox.Session, *arguments: str) -> None:
-    """Run the tool, which Ctrl-C reaches too: it ends its kernels and writes its report first.
-
-    nox would kill it half a second later.
-    """
-    session.run("python", "-m", "d2lenv", *arguments, *session.posargs, interrupt_timeout=60)
+    session.run("python", "-m", "d2lenv", *arguments, *session.posargs)
 
 
 @nox.session
@@ -125,7 +121,8 @@ def smoke(session: nox.Session, environment: str) -> None:
 def lab(session: nox.Session, environment: str) -> None:
     """Open JupyterLab on the notebooks; builds the environment if needed."""
     install(session)
-    d2lenv(session, "lab", environment)
+    # Ctrl-C is for the lab, which ends its kernels first: nox kills what has not ended by then.
+    session.run("python", "-m", "d2lenv", "lab", environment, *session.posargs, interrupt_timeout=60)
 
 
 @nox.session
@@ -183,6 +180,14 @@ def lab_test(session: nox.Session) -> None:
     for environment in ("cuda", "zh"):
         session.run("python", "-m", "d2lenv", "build", environment, "--engine", "wheels")
     session.run("python", "-m", "pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """Type README's first commands as an ordinary user with an empty home folder."""
+    install(session, "dev")
+    # Slow tests are named, so that a run that skips one says so.
+    session.run("pytest", "-rA", "tests/fresh", *session.posargs, env={"D2LENV_FRESH": "1"})
 
 
 @nox.session

@@ -38,8 +38,8 @@ from d2lenv.base.messages import tr  # noqa: E402
 LOCK = ROOT / ".ci" / "requirements" / "tool.txt"
 HASHED = ("--require-hashes", "--no-deps", "--only-binary=:all:", f"--requirement={LOCK}")
 EDITABLE = ("--no-deps", "--no-build-isolation", f"--editable={ROOT}")
-# What the first start downloads on Linux; the other platforms' wheels are smaller.
-MEGABYTES = 90
+# What the first start downloads on Linux; the other platforms' wheels are of about the same size.
+MEGABYTES = 55
 
 
 def python_of(folder: Path) -> Path:

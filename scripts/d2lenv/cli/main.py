@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -10,15 +11,13 @@ from typing import NoReturn
 
 import click
 
-from d2lenv.base import signals
-from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.errors import INTERRUPTED, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.cli.app import cli
 
 
 def main() -> None:
     """Run the command; show what a user can mend without a traceback."""
-    signals.raise_stopped()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A terminal or a pipe of another encoding gets `?` for what it cannot show.
@@ -26,9 +25,9 @@ def main() -> None:
     try:
         status = _run()
     except KeyboardInterrupt:  # a second Ctrl-C, while the first was being answered
-        _leave(signals.exit_status())
-    # All is done and said; a signal from here on would only add a traceback.
-    signals.ignore()
+        _leave(INTERRUPTED)
+    # All is done and said; Ctrl-C from here on would only add a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "rattler" in sys.modules:
         _leave(status)
     sys.exit(status)
@@ -38,11 +37,10 @@ def _run() -> int:
     try:
         returned = cli.main(standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
-        if _was_stopped(error):
-            with suppress(OSError):  # the terminal may be gone
-                click.echo(tr("stopped"), err=True)
+        if _was_interrupted(error):
+            click.echo(tr("stopped"), err=True)
             # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
-            _leave(signals.exit_status())
+            _leave(INTERRUPTED)
         if isinstance(error, click.ClickException):
             error.show()
             return error.exit_code
@@ -57,18 +55,15 @@ def _run() -> int:
     return returned if isinstance(returned, int) else 0
 
 
-def _was_stopped(error: BaseException) -> bool:
-    """Return whether the exception chain holds a KeyboardInterrupt, or a signal came before an OSError.
-
-    shutil.rmtree can replace it with an OSError (Python 3.11, 2026-11-24), and after SIGHUP nothing can be
-    written to the terminal.
-    """
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether ``error`` began with Ctrl-C, which what was being done may have turned into another error:
+    shutil.rmtree closes its folder a second time then and raises OSError (Python 3.11, 2026-11-24)."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (KeyboardInterrupt, click.Abort)):
             return True
         cause = cause.__cause__ or cause.__context__
-    return signals.received() and isinstance(error, OSError)
+    return False
 
 
 def _leave(status: int) -> NoReturn:

@@ -1,1 +1,0 @@
-"""What the engines that install conda packages are made of."""
