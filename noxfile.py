@@ -51,7 +51,11 @@ def install(session: nox.Session, *names: str) -> None:
 
 
 def d2lenv(session: nox.Session, *arguments: str) -> None:
-    session.run("python", "-m", "d2lenv", *arguments, *session.posargs)
+    """Run the tool, which Ctrl-C reaches too: it ends its kernels and writes its report first.
+
+    nox would kill it half a second later.
+    """
+    session.run("python", "-m", "d2lenv", *arguments, *session.posargs, interrupt_timeout=60)
 
 
 @nox.session
@@ -121,8 +125,7 @@ def smoke(session: nox.Session, environment: str) -> None:
 def lab(session: nox.Session, environment: str) -> None:
     """Open JupyterLab on the notebooks; builds the environment if needed."""
     install(session)
-    # Ctrl-C is for the lab, which ends its kernels first: nox kills what has not ended by then.
-    session.run("python", "-m", "d2lenv", "lab", environment, *session.posargs, interrupt_timeout=60)
+    d2lenv(session, "lab", environment)
 
 
 @nox.session

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from d2lenv.base import signals
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts into the background with Ctrl-C ignored, and every child inherits that; the
     # tests send Ctrl-C to theirs.
@@ -26,12 +28,11 @@ def english() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def the_same_ctrl_c() -> Iterator[None]:
-    """A test that leaves Ctrl-C otherwise than it was fails itself, not one long after it."""
-    before = signal.getsignal(signal.SIGINT)
+def the_same_signals() -> Iterator[None]:
+    """A test that leaves Ctrl-C or SIGTERM otherwise than it was fails itself, not one long after it."""
+    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
     yield
-    after = signal.signal(signal.SIGINT, before)
-    assert after is before
+    assert {number: signal.signal(number, handler) for number, handler in before.items()} == before
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,12 +31,30 @@ def make_read_only(folder: Path) -> None:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """A new empty folder that cannot be written: by its mode, or, as no mode stops root, by its disk."""
+def read_only(folder: Path, size: str = "") -> Iterator[Callable[[], None]]:
+    """A new empty folder that cannot be written: by its mode, or, as no mode stops root, by its disk.
+
+    With a size it can be filled first; what the body gets closes it then.
+    """
     if os.geteuid() != 0:
-        folder.mkdir(mode=0o555)
-        yield
+        with closed_by_modes(folder) as close:
+            if not size:
+                close()
+            yield close
         return
-    with small_disk(folder, "64k"):
-        make_read_only(folder)
-        yield
+    with small_disk(folder, size or "64k"):
+        if not size:
+            make_read_only(folder)
+        yield lambda: make_read_only(folder)
+
+
+@contextmanager
+def closed_by_modes(folder: Path) -> Iterator[Callable[[], None]]:
+    folder.mkdir()
+
+    def change(mode: int) -> None:
+        for path, _, _ in [*os.walk(folder)]:
+            Path(path).chmod(mode)
+
+    yield lambda: change(0o555)
+    change(0o755)

@@ -24,7 +24,7 @@ import condakit
 import wheelkit
 from d2lenv.engines import build
 from d2lenv.facts import platforms
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline
 from d2lenv.solve.wheels import Pin
 from d2lenv.verify import files as verify
 from d2lenv.verify.files import Verification
@@ -56,14 +56,13 @@ class Home:
     def workspace(self) -> Workspace:
         return workspace.load(self.root)
 
-    def build(self, engine: str, prefix: Path, *, fresh: bool = False, full_manifest: bool = True) -> Path:
+    def build(self, engine: str, prefix: Path, *, fresh: bool = False) -> Path:
         built = build.build(
             self.workspace,
             "tiny",
             engine=engine,
             prefix=prefix,
             fresh=fresh,
-            full_manifest=full_manifest,
             say=lambda _line: None,
         )
         return built.prefix
@@ -113,10 +112,10 @@ def home(folder: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> Home:
 
 
 def copied(prefix: Path, folder: Path) -> Path:
-    """The prefix and its manifest as new files in ``folder``: a test may change them."""
+    """The prefix and its baseline as new files in ``folder``: a test may change them."""
     target = folder / prefix.name
     shutil.copytree(prefix, target, symlinks=True)
-    shutil.copy2(manifest.path_of(prefix), manifest.path_of(target))
+    shutil.copy2(baseline.path_of(prefix), baseline.path_of(target))
     return target
 
 
@@ -152,20 +151,26 @@ class Member:
         }
 
 
-def _tar(members: Iterable[Member]) -> bytes:
+def _tar(members: Iterable[Member], modes: Mapping[str, int]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for member in members:
             info = tarfile.TarInfo(member.name)
-            info.type, info.linkname, info.mode = member.kind, member.target, 0o644
+            info.type, info.linkname, info.mode = member.kind, member.target, modes.get(member.name, 0o644)
             info.devmajor, info.devminor = 1, 3
             info.size = len(member.data) if info.isreg() else 0
             archive.addfile(info, io.BytesIO(member.data) if info.isreg() else None)
     return buffer.getvalue()
 
 
-def write_conda(path: Path, members: Sequence[Member], rows: Sequence[Mapping[str, object]]) -> None:
+def write_conda(
+    path: Path,
+    members: Sequence[Member],
+    rows: Sequence[Mapping[str, object]],
+    modes: Mapping[str, int] | None = None,
+) -> None:
     """``NAME-VERSION-BUILD.conda`` or ``.tar.bz2`` whose ``paths.json`` has ``rows``, true or not."""
+    modes = modes or {}
     suffix = ".conda" if path.name.endswith(".conda") else ".tar.bz2"
     stem = path.name.removesuffix(suffix)
     name, version, built = stem.rsplit("-", 2)
@@ -183,12 +188,12 @@ def write_conda(path: Path, members: Sequence[Member], rows: Sequence[Mapping[st
         Member("info/files", "\n".join(str(row["_path"]) for row in rows).encode()),
     ]
     if suffix == ".tar.bz2":
-        path.write_bytes(bz2.compress(_tar([*info, *members])))
+        path.write_bytes(bz2.compress(_tar([*info, *members], modes)))
         return
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
-        archive.writestr(f"pkg-{stem}.tar.zst", zstandard.compress(_tar(members)))
-        archive.writestr(f"info-{stem}.tar.zst", zstandard.compress(_tar(info)))
+        archive.writestr(f"pkg-{stem}.tar.zst", zstandard.compress(_tar(members, modes)))
+        archive.writestr(f"info-{stem}.tar.zst", zstandard.compress(_tar(info, modes)))
 
 
 def lock_archives(root: Path, address: str, paths: Sequence[Path]) -> None:

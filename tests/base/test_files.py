@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -105,19 +108,43 @@ def full(*_: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("call", ["os.fsync", "os.fdopen", "pathlib.Path.replace", "tempfile.mkstemp"])
+@pytest.mark.parametrize("call", ["os.open", "os.fchmod", "os.fsync", "pathlib.Path.replace"])
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    monkeypatch.setattr(call, full if call != "tempfile.mkstemp" else lambda **_: full())
+    monkeypatch.setattr(call, full)
     with pytest.raises(D2lEnvError, match="cannot be written") as caught:
         files.write_atomic(path, b"new")
     monkeypatch.undo()
     assert caught.value.why == os.strerror(errno.ENOSPC)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to another process are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_signal_leaves_a_temporary_file(tmp_path: Path, number: signal.Signals) -> None:
+    """Many writes, and a signal at some moment of one of them."""
+    code = (
+        "import sys; from pathlib import Path; from d2lenv.base import files, signals\n"
+        "signals.raise_stopped()\n"
+        "try:\n"
+        "    while True:\n"
+        "        files.write_atomic(Path(sys.argv[1]) / 'file', b'x' * 1000)\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(signals.exit_status())"
+    )
+    for turn in range(5):
+        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+        while not (tmp_path / "file").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.001 * turn)
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        (tmp_path / "file").unlink()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
@@ -127,9 +154,12 @@ def test_a_write_that_the_system_refuses_leaves_the_old_file(
     """A real ENOSPC: the temporary file's handle is one of /dev/full."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    temporary = tmp_path / ".file.tmp"
-    temporary.write_bytes(b"")
-    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(temporary)))
+
+    def on_a_full_disk(temporary: Path, **_: object) -> BinaryIO:
+        temporary.write_bytes(b"")
+        return Path("/dev/full").open("wb")
+
+    monkeypatch.setattr(files, "open_private", on_a_full_disk)
     with pytest.raises(D2lEnvError, match="cannot be written"):
         files.write_atomic(path, b"new" * 100_000)
     assert path.read_bytes() == b"old"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, d2lenv, files, record, small_snapshot, write_workspace
+from d2lenv.base import signals
 from d2lenv.cli import app, main
 from d2lenv.workspace import lockfile
 
@@ -43,10 +44,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         assert isinstance(caught.value.code, int)
         return Done(caught.value.code, told.out, told.err)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
     yield run
-    # `main` ends the process, so it leaves Ctrl-C ignored.
-    signal.signal(signal.SIGINT, before)
+    # `main` ends the process, so it leaves the signals ignored.
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def solve(root: Path, *words: str) -> tuple[str, ...]:

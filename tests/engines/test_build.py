@@ -18,10 +18,12 @@ import pytest
 
 import condakit
 import wheelkit
+from d2lenv.base import signals
 from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
 from d2lenv.engines import build
 from d2lenv.engines.build import Built
 from d2lenv.engines.job import Job
+from d2lenv.prefix import marker
 from d2lenv.workspace import manifest as workspace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
@@ -164,8 +166,8 @@ def test_a_folder_of_somebody_else_is_refused(root: Path, tmp_path: Path) -> Non
 
 def test_the_prefix_of_another_environment_is_refused(root: Path, tmp_path: Path) -> None:
     built = install(root, prefix=tmp_path / "prefix")
-    marker = built.prefix / build.MARKER
-    marker.write_text(marker.read_text(encoding="utf-8").replace('"tiny"', '"other"'), encoding="utf-8")
+    said = built.prefix / marker.MARKER
+    said.write_text(said.read_text(encoding="utf-8").replace('"tiny"', '"other"'), encoding="utf-8")
     with pytest.raises(D2lEnvError, match="holds the environment other"):
         install(root, prefix=tmp_path / "prefix")
     assert greeting(built.prefix) == "hello 1.0"
@@ -199,8 +201,8 @@ def test_a_prefix_below_a_file_cannot_be_written(root: Path, tmp_path: Path) -> 
 )
 def test_a_damaged_marker_makes_a_folder_a_strangers(root: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "prefix").mkdir()
-    (tmp_path / "prefix" / build.MARKER).write_bytes(text.encode("latin-1"))
-    assert build.recorded(tmp_path / "prefix") == {}
+    (tmp_path / "prefix" / marker.MARKER).write_bytes(text.encode("latin-1"))
+    assert marker.read(tmp_path / "prefix") == {}
     with pytest.raises(D2lEnvError, match="was not built by d2lenv"):
         install(root, prefix=tmp_path / "prefix")
 
@@ -281,14 +283,22 @@ def is_whole(prefix: Path) -> bool:
 
 def leftovers(prefix: Path) -> set[str]:
     names = {path.name for path in prefix.parent.glob(f".{prefix.name}.*")}
-    return names - {f".{prefix.name}.lock", f".{prefix.name}.manifest.json"}
+    return names - {f".{prefix.name}.lock", f".{prefix.name}.baseline.json"}
 
 
 @posix
 @pytest.mark.parametrize("engine", ["wheels", "rattler"])
-@pytest.mark.parametrize("to_group", [True, False], ids=["terminal", "process"])
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [(signal.SIGINT, True), (signal.SIGHUP, True), *((number, False) for number in signals.NUMBERS)],
+)
 def test_ctrl_c_in_the_middle_leaves_the_old_prefix_and_nothing_else(
-    root: Path, tmp_path: Path, slow: Callable[[str], None], engine: str, to_group: bool
+    root: Path,
+    tmp_path: Path,
+    slow: Callable[[str], None],
+    engine: str,
+    number: signal.Signals,
+    to_group: bool,
 ) -> None:
     slow(engine)
     prefix = tmp_path / f"{engine}-prefix"
@@ -296,11 +306,11 @@ def test_ctrl_c_in_the_middle_leaves_the_old_prefix_and_nothing_else(
     wait_for(lambda: working(prefix, process))
     time.sleep(0.3)  # some way into the download
     if to_group:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1] == "stopped"
     assert out == ""

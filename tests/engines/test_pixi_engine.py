@@ -13,7 +13,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines import build
 from d2lenv.engines import pixi as engine
 from d2lenv.engines.build import Built
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline, marker
 from d2lenv.workspace import manifest as workspace
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
@@ -60,7 +60,7 @@ def test_pixi_builds_its_own_prefix_from_the_lock(tmp_path: Path, capfd: pytest.
     toml = tmp_path / "root" / "pixi.toml"
     assert asked == f"install --locked -e tiny --manifest-path {toml}\n"
     assert (built.prefix / "share/jupyter/kernels/d2l-tiny/kernel.json").is_file()
-    assert build.recorded(built.prefix)["engine"] == "pixi"
+    assert marker.read(built.prefix)["engine"] == "pixi"
     # Standard output is for `--json`.
     assert capfd.readouterr().out == ""
 
@@ -146,7 +146,7 @@ def test_a_requirement_in_condas_own_syntax_is_left_to_pixi(tmp_path: Path) -> N
 def test_what_was_done_to_the_prefix_since_does_not_become_its_record(tmp_path: Path) -> None:
     write_pixi(tmp_path)
     prefix = install(tmp_path).prefix
-    record = manifest.path_of(prefix)
+    record = baseline.path_of(prefix)
     before = record.read_bytes()
     (prefix / "evil.pth").write_text("", encoding="utf-8")
     install(tmp_path)

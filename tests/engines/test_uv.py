@@ -16,12 +16,14 @@ import condakit
 import diskkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.process import python_module
 from d2lenv.engines import build
 from d2lenv.engines import uv as engine
 from d2lenv.engines.build import Built
 from d2lenv.facts import d2l as d2l_release
 from d2lenv.facts import platforms
 from d2lenv.facts.d2l import Release
+from d2lenv.prefix import marker
 from d2lenv.solve.wheels import Difference, Pin
 from d2lenv.workspace import manifest as workspace
 
@@ -80,9 +82,9 @@ def test_the_kernelspec_and_the_marker_say_what_the_prefix_is(tmp_path: Path, ho
     built = install(tmp_path, tmp_path / "prefix")
     place = built.prefix / "share" / "jupyter" / "kernels" / "d2l-tiny" / "kernel.json"
     spec = json.loads(place.read_text(encoding="utf-8"))
-    assert spec["argv"][:3] == [str(built.python), "-m", "ipykernel_launcher"]
+    assert spec["argv"] == python_module(built.python, "ipykernel_launcher", "-f", "{connection_file}")
     assert spec["display_name"] == "Tiny"
-    assert build.recorded(built.prefix) == {
+    assert marker.read(built.prefix) == {
         "environment": "tiny",
         "engine": "wheels",
         "platform": platforms.current(),
@@ -186,7 +188,7 @@ def test_a_prefix_that_was_moved_is_built_anew(tmp_path: Path, house: Path) -> N
     install(tmp_path, tmp_path / "before").prefix.rename(tmp_path / "after")
     built = install(tmp_path, tmp_path / "after")
     assert not built.reused
-    assert build.recorded(built.prefix)["prefix"] == str(tmp_path / "after")
+    assert marker.read(built.prefix)["prefix"] == str(tmp_path / "after")
 
 
 def test_requirements_that_were_edited_are_refused(tmp_path: Path, house: Path) -> None:

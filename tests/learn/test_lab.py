@@ -1,7 +1,6 @@
 """A lab answers its questions before the start, opens what it says, and leaves no process behind.
 
-The server here is a stand-in of 60 lines that speaks the few addresses that are used; tests/browser does the
-same with the real JupyterLab.
+The server here is a stand-in (tests/labkit.py); tests/browser does the same with the real JupyterLab.
 """
 
 from __future__ import annotations
@@ -19,110 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from click.testing import CliRunner
 
+import labkit
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.learn import lab
-
-STAND_IN = """
-import http.server, json, os, signal, subprocess, sys, threading, time
-
-words = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:] if "=" in word)
-if os.environ.get("STAND_IN") == "dies":
-    print("Traceback: the stand-in was told to die", flush=True)
-    sys.exit(3)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self, status, text="{}"):
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def do_GET(self):
-        if self.headers["Authorization"] != "token " + os.environ["JUPYTER_TOKEN"]:
-            return self.answer(403)
-        with open(os.environ["STAND_IN_SAYS"], "w") as file:
-            json.dump({"environ": dict(os.environ), "cwd": os.getcwd(), "kernel": kernel.pid}, file)
-        self.answer(200)
-
-    def do_POST(self):
-        if os.environ.get("STAND_IN") == "deaf":
-            return self.answer(500)
-        self.answer(200)
-        if os.environ.get("STAND_IN") != "slow":
-            threading.Thread(target=server.shutdown).start()
-
-    def log_message(self, *_):
-        pass
-
-
-server = http.server.ThreadingHTTPServer((words["ServerApp.ip"], int(words["ServerApp.port"])), Handler)
-kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-if os.environ.get("STAND_IN") == "ends":
-    threading.Timer(1.0, server.shutdown).start()
-server.serve_forever()
-"""
-
-posix = pytest.mark.skipif(
-    os.name == "nt", reason="not checked on Windows: the stand-in prefix is a shell script"
-)
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    """The reader's variables, with a home folder of the test's own."""
-    home = tmp_path / "home"
-    home.mkdir()
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JUPYTER", "IPYTHON", "DISPLAY", "WAYLAND", "BROWSER", "XDG_", "SSH_"))
-    }
-    return kept | {"HOME": str(home), "USERPROFILE": str(home), "STAND_IN_SAYS": str(tmp_path / "says.json")}
-
-
-@pytest.fixture
-def prefix(tmp_path: Path) -> Path:
-    """Looks like a prefix with JupyterLab, in a path with spaces and Chinese characters."""
-    prefix = tmp_path / "a prefix 环境"
-    site = prefix / "lib" / "python3.10" / "site-packages"
-    (site / "jupyterlab").mkdir(parents=True)
-    (site / "jupyterlab" / "__main__.py").write_text(STAND_IN, encoding="utf-8")
-    python = prefix / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{site}" exec "{sys.executable}" "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
-    kernelspec(prefix, "d2l-cuda", python)
-    return prefix
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "my notebooks"
-    folder.mkdir()
-    (folder / lab.START_NOTEBOOK).write_text("{}", encoding="utf-8")
-    return folder
-
-
-def kernelspec(prefix: Path, name: str, program: object, language: str = "python") -> None:
-    file = prefix / "share" / "jupyter" / "kernels" / name / "kernel.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"argv": [str(program), "-m", "x"], "language": language}), encoding="utf-8")
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, prefix: Path, root: Path, environ: dict[str, str]) -> Callable[..., lab.Lab]:
-    def call(**options: Any) -> lab.Lab:
-        options = {"environ": environ, "say": lambda _: None, "state": tmp_path / "state"} | options
-        state = options.pop("state")
-        return lab.prepare("cuda", prefix, prefix / "bin" / "python", root, state, **options)
-
-    return call
-
+from d2lenv.engines import build
+from d2lenv.learn import folders, lab
+from d2lenv.prefix import marker
+from diskkit import read_only
+from labkit import gone, posix
 
 # ------------------------------------------------------------------------------------- before the start
 
@@ -233,24 +139,6 @@ def test_a_port_that_needs_rights_is_explained(monkeypatch: pytest.MonkeyPatch) 
         lab.free_port("127.0.0.1", 80)
 
 
-def test_kernels_are_the_environments_own_and_those_that_exist(prefix: Path) -> None:
-    python = prefix / "bin" / "python"
-    kernelspec(prefix, "python3", "python")  # ipykernel's own: the same Python, by a name from the PATH
-    kernelspec(prefix, "a-copy", python)
-    kernelspec(prefix, "moved", prefix / "gone" / "python")
-    kernelspec(prefix, "bash", "/bin/sh", "bash")
-    kernelspec(prefix, "julia", "/no/such/julia", "julia")
-    broken = prefix / "share" / "jupyter" / "kernels" / "broken" / "kernel.json"
-    broken.parent.mkdir()
-    broken.write_text("{", encoding="utf-8")
-    assert lab.kernels(prefix, python, "cuda") == ("d2l-cuda", "bash")
-
-
-def test_a_prefix_that_was_moved_falls_back_to_jupyters_native_kernel(tmp_path: Path, prefix: Path) -> None:
-    moved = prefix.rename(tmp_path / "moved")
-    assert lab.kernels(moved, moved / "bin" / "python", "cuda") == ("python3",)
-
-
 def test_a_prefix_without_jupyterlab_is_refused(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError, match="no JupyterLab"):
         lab.check_has_lab(tmp_path)
@@ -309,8 +197,8 @@ def test_a_state_folder_that_cannot_be_written_becomes_a_temporary_one(
 def test_a_folder_of_notebooks_that_cannot_be_written_is_said(
     prepare: Callable[..., lab.Lab], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = lab.writable
-    monkeypatch.setattr(lab, "writable", lambda folder: folder != root and real(folder))
+    real = folders.writable
+    monkeypatch.setattr(folders, "writable", lambda folder: folder != root and real(folder))
     said: list[str] = []
     prepare(say=said.append)
     assert any("cannot be saved there" in line for line in said)
@@ -433,13 +321,6 @@ def said(environ: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 @posix
 def test_ctrl_c_ends_the_server_and_its_kernels(
     prepare: Callable[..., lab.Lab], environ: dict[str, str], root: Path
@@ -449,7 +330,7 @@ def test_ctrl_c_ends_the_server_and_its_kernels(
     assert gone(answer.pid)
     assert gone(said(environ)["kernel"])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert said(environ)["cwd"] == str(root)
+    assert said(environ)["cwd"] == str(made.state / "nowhere")
     assert said(environ)["environ"]["D2LENV_PYTHON"] == sys.executable
     config = Path(said(environ)["environ"]["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0])
     settings = json.loads(
@@ -473,6 +354,9 @@ def test_a_port_that_another_takes_before_the_start_is_given_up_unless_it_was_na
         assert f":{answer.port}/" in answer.url
         with pytest.raises(D2lEnvError, match="JupyterLab ended with status 1") as caught:
             lab.run(replace(made, port_named=True), environ, lambda answer: None)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has called: a call would have carried the token
+            other.accept()
     assert "already in use" in caught.value.why
 
 
@@ -671,19 +555,16 @@ def workspace(tmp_path: Path) -> Any:
 
 
 def built(root: Path, name: str, digest: str) -> Path:
-    from d2lenv.engines import build
-
     prefix = root / ".d2lenv" / name
     build.python_of(prefix).parent.mkdir(parents=True)
     build.python_of(prefix).touch()
-    (prefix / build.MARKER).write_text(json.dumps({"digest": digest}), encoding="utf-8")
+    (prefix / marker.MARKER).write_text(json.dumps({"digest": digest}), encoding="utf-8")
     return prefix
 
 
 def test_a_built_environment_is_used_and_an_old_one_is_said(
     workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from d2lenv.engines import build
     from d2lenv.solve import wheels
 
     monkeypatch.setattr(build, "build", lambda *_, **__: pytest.fail("it is there already"))
@@ -693,9 +574,41 @@ def test_a_built_environment_is_used_and_an_old_one_is_said(
     notes: list[str] = []
     assert lab.find_or_build(workspace, "zh", notes.append) == prefix
     assert notes == []
-    (prefix / build.MARKER).write_text('{"digest": "old"}', encoding="utf-8")
+    (prefix / marker.MARKER).write_text('{"digest": "old"}', encoding="utf-8")
     assert lab.find_or_build(workspace, "zh", notes.append) == prefix
     assert "older lock" in notes[0]
+
+
+@posix
+def test_a_checkout_that_cannot_be_written_is_used_as_it_is(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator has built the environment; each reader's layout and log are in the reader's home."""
+    from d2lenv.solve import wheels
+    from d2lenv.workspace import manifest
+
+    monkeypatch.setattr(wheels, "read", lambda *_: "the requirements")
+    monkeypatch.setattr(wheels, "digest", lambda _: "new")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
+    checkout = tmp_path / "checkout"
+    with read_only(checkout, "8m") as fill:
+        labkit.make_prefix(checkout / ".d2lenv" / "zh-wheels", "zh")
+        (checkout / ".d2lenv" / "zh-wheels" / marker.MARKER).write_text('{"digest": "new"}', encoding="utf-8")
+        (checkout / "notebooks").mkdir()
+        (checkout / "pixi.toml").write_text(MANIFEST, encoding="utf-8")
+        fill()
+        said_: list[str] = []
+        found = lab.find_or_build(manifest.load(checkout), "zh", said_.append)
+        made = lab.prepare(
+            "zh", found, build.python_of(found), checkout / "notebooks", checkout / ".d2lenv" / "lab" / "zh",
+            environ=environ, say=said_.append,
+        )  # fmt: skip
+        answer, _ = start(made, environ, ctrl_c)
+    assert made.state.is_relative_to(tmp_path / "home" / "state")
+    assert answer.log.is_file()
+    assert [line for line in said_ if "as root" not in line] == [
+        f"{checkout / 'notebooks'} cannot be written: notebooks open, but cannot be saved there"
+    ]
 
 
 def test_a_built_environment_is_used_although_its_lock_cannot_be_read(workspace: Any) -> None:
@@ -706,8 +619,6 @@ def test_a_built_environment_is_used_although_its_lock_cannot_be_read(workspace:
 
 
 def test_an_environment_that_is_not_there_is_built(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from d2lenv.engines import build
-
     class Built:
         prefix = Path("new")
 
@@ -724,8 +635,6 @@ def test_an_environment_that_nobody_knows_is_refused(workspace: Any) -> None:
 
 
 def test_vs_code_looks_where_environments_are_built(workspace: Any) -> None:
-    from d2lenv.engines import build
-
     root = Path(__file__).parents[2]
     text = (root / ".vscode" / "settings.json").read_text(encoding="utf-8")
     lines = [

@@ -1,4 +1,4 @@
-"""The manifest beside a prefix: written with it, renamed with it, never another build's."""
+"""The baseline beside a prefix: written with it, renamed with it, never another build's."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines import build
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline, marker, records
 from d2lenv.prefix import read as prefixes
-from d2lenv.prefix import records as claims
+from d2lenv.prefix.baseline import BaselineError
 from proofkit import SITE, Home
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and modes of POSIX")
@@ -31,15 +31,15 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and modes of POSI
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        yield proofkit.home(tmp_path_factory.mktemp("manifest"), patch, stack)
+        yield proofkit.home(tmp_path_factory.mktemp("baseline"), patch, stack)
 
 
 def test_it_has_every_entry_and_the_digests_that_no_package_states(home: Home, tmp_path: Path) -> None:
     prefix = home.build("wheels", tmp_path / "prefix")
-    found = manifest.read(prefix)
+    found = baseline.read(prefix)
     assert found is not None
     assert set(found.entries) == {path.relative_to(prefix).as_posix() for path in prefix.rglob("*")}
-    claimed = claims.read(prefixes.read(prefix))
+    claimed = records.read(prefixes.read(prefix))
     assert f"{SITE}/greet-1.0.dist-info/RECORD" in found.sha256
     assert "pyvenv.cfg" in found.sha256
     assert f"{SITE}/greet.py" not in found.sha256
@@ -48,62 +48,87 @@ def test_it_has_every_entry_and_the_digests_that_no_package_states(home: Home, t
     )
 
 
-def test_the_short_one_has_what_no_package_vouches_for(home: Home, tmp_path: Path) -> None:
-    prefix = home.build("wheels", tmp_path / "prefix", full_manifest=False)
-    short = manifest.read(prefix)
-    assert short is not None
-    assert not short.full
-    whole = home.build("wheels", tmp_path / "whole")
-    full = manifest.read(whole)
-    assert full is not None
-    assert full.full
-    assert set(short.sha256) == set(full.sha256)
-    assert {path for path, entry in short.entries.items() if entry.kind == "link"} == {
-        path for path, entry in full.entries.items() if entry.kind == "link"
-    }
-    assert short.end_ns <= time.time_ns()
-    assert short.end_ns == (prefix / build.MARKER).stat().st_mtime_ns
-
-
 def test_a_prefix_without_one_has_none(tmp_path: Path) -> None:
-    assert manifest.read(tmp_path / "prefix") is None
+    assert baseline.read(tmp_path / "prefix") is None
 
 
-def beside(prefix: Path, name: str, text: str) -> tuple[Path, Path]:
-    """A folder that was being built, and its manifest."""
+def built_beside(prefix: Path, name: str) -> Path:
+    """A copy of the prefix as a later build's folder that has not got its name, and its baseline."""
     folder = prefix.with_name(f".{prefix.name}.building-{name}")
-    folder.mkdir()
-    path = manifest.path_of(folder)
-    path.write_text(text, encoding="utf-8")
-    return folder, path
+    shutil.copytree(prefix, folder, symlinks=True)
+    (folder / "new").touch()
+    os.utime(folder / marker.MARKER, ns=(1, int(name)))
+    baseline.record(folder)
+    return folder
 
 
-EMPTY = '{"format": 2, "full": true, "entries": []}'
-ONE = '{"format": 2, "full": true, "entries": [["a", "d", 493, 0, 0, ""]]}'
+def entries(prefix: Path) -> set[str]:
+    found = baseline.read(prefix)
+    assert found is not None
+    return set(found.entries)
 
 
-def test_a_kill_between_the_last_two_renames_does_not_leave_the_old_manifest(tmp_path: Path) -> None:
-    prefix = tmp_path / "prefix"
-    manifest.path_of(prefix).write_text(EMPTY, encoding="utf-8")
-    folder, waiting = beside(prefix, "17", ONE)
+@pytest.mark.parametrize("old", [True, False])
+def test_a_kill_between_the_last_two_renames_does_not_leave_the_old_baseline(
+    home: Home, tmp_path: Path, old: bool
+) -> None:
+    prefix = home.build("wheels", tmp_path / "prefix")
+    folder = built_beside(prefix, "17")
+    assert "new" not in entries(prefix)
+    shutil.rmtree(prefix)
+    if not old:
+        baseline.path_of(prefix).unlink()
     folder.rename(prefix)  # killed here
-    read = manifest.read(prefix)
-    assert read is not None
-    assert list(read.entries) == ["a"]
-    manifest.settle(prefix)
-    assert manifest.path_of(prefix).read_text(encoding="utf-8") == ONE
-    assert not waiting.exists()
+    assert "new" in entries(prefix)
+    assert home.verify(prefix).findings == ()
+    baseline.settle(prefix)
+    assert "new" in entries(prefix)
+    assert not list(tmp_path.glob("..prefix*"))
 
 
-def test_the_manifest_of_a_folder_that_never_got_its_name_is_dropped(tmp_path: Path) -> None:
-    prefix = tmp_path / "prefix [1]"
-    manifest.path_of(prefix).write_text(EMPTY, encoding="utf-8")
-    _, waiting = beside(prefix, "17", ONE)
-    assert manifest.read(prefix) is not None
-    assert manifest.read(prefix).entries == {}  # type: ignore[union-attr]
-    manifest.settle(prefix)
-    assert manifest.path_of(prefix).read_text(encoding="utf-8") == EMPTY
-    assert not waiting.exists()
+def test_the_baseline_of_a_folder_that_never_got_its_name_is_dropped(home: Home, tmp_path: Path) -> None:
+    prefix = home.build("wheels", tmp_path / "prefix [1]")
+    before = baseline.path_of(prefix).read_bytes()
+    built_beside(prefix, "17")
+    assert "new" not in entries(prefix)
+    baseline.settle(prefix)
+    assert baseline.path_of(prefix).read_bytes() == before
+    assert not list(tmp_path.glob("..prefix*"))
+
+
+@pytest.mark.parametrize("remove_real", [True, False])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_planted_baseline_never_stands_in_for_the_real_one(
+    home: Home, tmp_path: Path, remove_real: bool, copies: int
+) -> None:
+    """One of another build, or two that both say to be this build's."""
+    prefix = home.build("wheels", tmp_path / "prefix")
+    planted = baseline.path_of(prefix.with_name(".prefix.building-1"))
+    if copies == 1:
+        folder = built_beside(prefix, "1")
+        shutil.rmtree(folder)
+    else:
+        for path in (planted, baseline.path_of(prefix.with_name(".prefix.building-2"))):
+            shutil.copy(baseline.path_of(prefix), path)
+    if remove_real:
+        baseline.path_of(prefix).unlink()
+    with pytest.raises(BaselineError, match="second baseline"):
+        baseline.read(prefix)
+    with pytest.raises(BaselineError):
+        home.verify(prefix)
+    built = home.build("wheels", prefix)
+    assert home.verify(built).findings == ()
+    assert not list(tmp_path.glob("..prefix*"))
+
+
+def test_a_prefix_of_ours_without_one_is_an_error_and_built_anew(home: Home, tmp_path: Path) -> None:
+    prefix = home.build("wheels", tmp_path / "prefix")
+    baseline.path_of(prefix).unlink()
+    with pytest.raises(BaselineError) as caught:
+        baseline.read(prefix)
+    assert "d2lenv build" in caught.value.fix
+    home.build("wheels", prefix)
+    assert home.verify(prefix).findings == ()
 
 
 # --- faults -------------------------------------------------------------------------------------------
@@ -151,17 +176,17 @@ def test_after_kill_9_at_twenty_random_moments_the_next_command_works(
         "caches",
         "prefix",
         ".prefix.lock",
-        ".prefix.manifest.json",
+        ".prefix.baseline.json",
         ".prefix.lock.owner",
     }
 
 
 @posix
-def test_a_disk_that_is_full_when_the_manifest_is_written_keeps_the_old_prefix(
+def test_a_disk_that_is_full_when_the_baseline_is_written_keeps_the_old_prefix(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = home.build("wheels", tmp_path / "prefix")
-    before = manifest.path_of(prefix).read_bytes()
+    before = baseline.path_of(prefix).read_bytes()
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -171,7 +196,7 @@ def test_a_disk_that_is_full_when_the_manifest_is_written_keeps_the_old_prefix(
         with pytest.raises(D2lEnvError) as caught:
             home.build("wheels", prefix, fresh=True)
     assert caught.value.why == "No space left on device"
-    assert manifest.path_of(prefix).read_bytes() == before
+    assert baseline.path_of(prefix).read_bytes() == before
     assert home.verify(prefix).findings == ()
     assert not list(tmp_path.glob(".prefix.building-*"))
     assert not list(tmp_path.glob("..prefix*"))
@@ -247,10 +272,10 @@ def test_two_builds_of_wheels_that_share_a_file_take_the_same_one(home: Home, tm
             assert own.verify(prefix).findings == ()
 
 
-def test_the_manifest_moves_with_a_build_over_an_old_prefix(home: Home, tmp_path: Path) -> None:
+def test_the_baseline_moves_with_a_build_over_an_old_prefix(home: Home, tmp_path: Path) -> None:
     prefix = home.build("wheels", tmp_path / "prefix")
     (prefix / SITE / "extra.py").write_text("", encoding="utf-8")
     assert len(home.verify(prefix).findings) == 1
     home.build("wheels", prefix, fresh=True)
     assert home.verify(prefix).findings == ()
-    assert build.recorded(prefix)["prefix"] == str(prefix)
+    assert marker.read(prefix)["prefix"] == str(prefix)

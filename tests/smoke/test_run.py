@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
+from d2lenv.base import signals
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli.app import cli
 from d2lenv.engines import build
@@ -315,7 +318,7 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a console's Ctrl-C cannot be sent to one process there")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", signals.NUMBERS)
 def test_ctrl_c_ends_the_kernels_and_reports_what_had_finished(
     light_prefix: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -324,19 +327,49 @@ def test_ctrl_c_ends_the_kernels_and_reports_what_had_finished(
     arguments = ("x", "--prefix", light_prefix, "--notebooks", folder, "--report", report, "--jobs", 1)
     process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pid = folder / "pid"
-    for _ in range(600):
-        if pid.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
+    wait_for(pid, process)
     process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130, complaint
+    assert process.returncode == 128 + number, complaint
     assert b"Task was destroyed" not in complaint
     assert gone(int(pid.read_text(encoding="ascii")))
     data = json.loads((report / "result.json").read_text(encoding="utf-8"))
     assert [entry["status"] for entry in data["notebooks"]] == ["passed", "stopped", "stopped"]
     assert data["interrupted"] is True
     assert (report / "notebooks" / "a_quick.ipynb").exists()
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX's")
+def test_a_terminal_that_is_closed_ends_the_run_with_its_report(light_prefix: Path, tmp_path: Path) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    folder = written(tmp_path / "nb", a_quick=notebook("1"), b_long=notebook(WAIT))
+    report = tmp_path / "report"
+    arguments = ("x", "--prefix", light_prefix, "--notebooks", folder, "--report", report, "--jobs", 1)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+    )  # fmt: skip
+    os.close(theirs)
+    while not (folder / "pid").exists() and process.poll() is None:
+        if select.select([ours], [], [], 0.1)[0]:  # what the terminal shows: else the process waits for it
+            with suppress(OSError):
+                os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    data = json.loads((report / "result.json").read_text(encoding="utf-8"))
+    assert [entry["status"] for entry in data["notebooks"]] == ["passed", "stopped"]
+    assert gone(int((folder / "pid").read_text(encoding="ascii")))
 
 
 def test_the_command_writes_the_report_and_its_exit_status_says_the_outcome(

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 import condakit
 import wheelkit
+from channelkit import MANIFEST, d2lenv, small_snapshot, write_workspace
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.facts import platforms
 from d2lenv.solve import wheels
@@ -187,6 +188,21 @@ def test_the_version_of_the_lock_is_taken_although_a_newer_one_is_there(root: Pa
     assert path == root / "envs" / "tiny" / f"requirements-{platforms.current()}.txt"
     assert pins_of(root) == {"greet": "1.0"}
     assert "--hash=sha256:" in path.read_text(encoding="utf-8")
+
+
+def test_a_lock_that_pixi_wrote_is_recorded_with_its_wheels(root: Path, tmp_path: Path) -> None:
+    tool = (
+        f'[tool.d2lenv.environments.tiny]\nwheels = ["{platforms.current()}"]\npython = "3.10"\n'
+        'requirements = ["greet"]\nexclude-newer = "2999-01-01T00:00:00Z"\n'
+    )
+    write_workspace(root, MANIFEST + tool)
+    snapshot = small_snapshot(tmp_path / "channels")
+    assert d2lenv(root, "lock", "--no-wheels", "--update-all", "--snapshot", str(snapshot)).returncode == 0
+    assert d2lenv(root, "lock", "--record", "--no-wheels").returncode == 0
+    assert not (root / "envs" / "tiny").exists()
+    done = d2lenv(root, "lock", "--record")
+    assert done.returncode == 0, done.stderr
+    assert pins_of(root) == {"greet": "2.0"}
 
 
 def test_locking_again_changes_nothing_and_asks_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

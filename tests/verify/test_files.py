@@ -21,7 +21,8 @@ import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.engines import build
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline, marker
+from d2lenv.prefix.baseline import BaselineError
 from d2lenv.verify import files as verify
 from d2lenv.verify.files import Finding
 from proofkit import CONDA_SITE, SITE, Home
@@ -38,14 +39,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture(scope="module")
 def built(home: Home) -> dict[str, Path]:
     """Engine → a prefix that every test only reads."""
-    found = {engine: home.build(engine, home.caches / f"{engine}-built") for engine in ("wheels", "rattler")}
-    return {**found, "short": home.build("wheels", home.caches / "short-built", full_manifest=False)}
+    return {engine: home.build(engine, home.caches / f"{engine}-built") for engine in ("wheels", "rattler")}
 
 
-@pytest.fixture(params=["wheels", "short"])
-def venv(built: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A copy of the environment made of wheels, with the full manifest or with the short one."""
-    return proofkit.copied(built[request.param], tmp_path)
+@pytest.fixture
+def venv(built: dict[str, Path], tmp_path: Path) -> Path:
+    return proofkit.copied(built["wheels"], tmp_path)
 
 
 @pytest.fixture
@@ -67,14 +66,11 @@ def only(home: Home, prefix: Path) -> Finding:
 # --- clean ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["wheels", "rattler", "short"])
+@pytest.mark.parametrize("engine", ["wheels", "rattler"])
 def test_a_prefix_as_it_was_built_is_clean(home: Home, built: dict[str, Path], engine: str) -> None:
     result = home.verify(built[engine])
     assert result.findings == ()
     assert result.question.engine == ("conda" if engine == "rattler" else "wheels")
-    assert any("manifest of this build has no modes" in text for text in result.not_checked) == (
-        engine == "short"
-    )
     assert result.files > 5
     assert not any("no recorded digest" in text for text in result.not_checked)
     assert home.verify(built[engine], quick=True).findings == ()
@@ -174,14 +170,13 @@ def test_conda_meta_that_was_changed_together_with_its_file_is_found(home: Home,
         ("sha256", "0" * 64),
     ],
 )
-def test_conda_meta_that_says_another_package_than_the_lock_is_found_without_a_manifest(
+def test_conda_meta_that_says_another_package_than_the_lock_is_found(
     home: Home, conda: Path, field: str, value: str
 ) -> None:
-    manifest.path_of(conda).unlink()
     path = conda / "conda-meta" / "fast-1.0-0.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**data, field: value}), encoding="utf-8")
-    finding = only(home, conda)
+    finding = next(item for item in home.verify(conda).findings if item.kind != "record-changed")
     assert (finding.kind, finding.package) == ("package-differs", "fast")
     assert field in finding.detail
     assert value in finding.detail
@@ -194,10 +189,7 @@ def test_damaged_conda_meta_is_found(home: Home, conda: Path, text: str) -> None
 
 
 @posix
-@pytest.mark.parametrize("with_manifest", [True, False])
-def test_a_replaced_link_is_found(home: Home, conda: Path, with_manifest: bool) -> None:
-    if not with_manifest:
-        manifest.path_of(conda).unlink()
+def test_a_replaced_link_is_found(home: Home, conda: Path) -> None:
     link = conda / "lib" / "libsettings.so"
     link.unlink()
     link.symlink_to("/etc/hostname")
@@ -220,9 +212,7 @@ def test_a_folder_that_became_a_link_is_found_and_not_walked(home: Home, venv: P
     shutil.move(venv / SITE / "fast", tmp_path / "fast")
     (venv / SITE / "fast").symlink_to(tmp_path / "fast")
     result = found(home, venv)
-    # The short manifest has no folders.
-    kind = "file-extra" if venv.name == "short-built" else "link-changed"
-    assert (kind, f"{SITE}/fast", "") in result
+    assert ("link-changed", f"{SITE}/fast", "") in result
     assert ("file-missing", f"{SITE}/fast/_c.so", "fast") in result
 
 
@@ -235,12 +225,7 @@ def test_the_interpreter_replaced_by_another_link_is_found(home: Home, venv: Pat
 
 
 @pytest.mark.parametrize("name", ["evil.pth", "sitecustomize.py", "usercustomize.py"])
-@pytest.mark.parametrize("with_manifest", [True, False])
-def test_what_python_would_run_at_its_start_is_found(
-    home: Home, venv: Path, name: str, with_manifest: bool
-) -> None:
-    if not with_manifest:
-        manifest.path_of(venv).unlink()
+def test_what_python_would_run_at_its_start_is_found(home: Home, venv: Path, name: str) -> None:
     (venv / SITE / name).write_text("import os\n", encoding="utf-8")
     assert found(home, venv) == [("startup-extra", f"{SITE}/{name}", "")]
     assert found(home, venv, quick=True) == [("startup-extra", f"{SITE}/{name}", "")]
@@ -363,7 +348,6 @@ def test_another_version_than_the_locks_is_found(home: Home, venv: Path) -> None
 
 
 def test_another_installer_is_found(home: Home, venv: Path) -> None:
-    manifest.path_of(venv).unlink()
     (venv / SITE / "greet-1.0.dist-info" / "INSTALLER").write_text("pip\n", encoding="utf-8")
     details = [finding.detail for finding in home.verify(venv).findings]
     assert "INSTALLER: uv expected, pip found" in details
@@ -426,10 +410,9 @@ def test_a_mode_that_gives_rights_is_found_and_the_umask_is_not(home: Home, venv
     (venv / "bin" / "greet").chmod(0o4755)
     (venv / SITE / "fast" / "_c.so").chmod(0o666)
     (venv / "pyvenv.cfg").chmod(0o666)
-    own = {("mode-changed", "pyvenv.cfg")}
-    full = own | {("mode-changed", "bin/greet"), ("mode-changed", f"{SITE}/fast/_c.so")}
-    expected = own if venv.name == "short-built" else full
-    assert {(kind, path) for kind, path, _ in found(home, venv)} == expected
+    assert {(kind, path) for kind, path, _ in found(home, venv)} == {
+        ("mode-changed", path) for path in ("pyvenv.cfg", "bin/greet", f"{SITE}/fast/_c.so")
+    }
 
 
 def test_a_missing_file_is_found(home: Home, venv: Path) -> None:
@@ -444,55 +427,45 @@ def test_quick_sees_sizes_and_times_and_says_that_it_read_nothing(home: Home, ve
     assert result.findings == ()
     assert "no content was read" in result.not_checked[0]
     (venv / SITE / "greet.py").write_text("longer " * 100, encoding="utf-8")
-    if venv.name == "short-built":  # it knows no file's own time, but when the build ended
-        os.utime(venv / SITE / "fast" / "_c.so")
-    else:
-        os.utime(venv / SITE / "fast" / "_c.so", ns=(1, 1))
+    os.utime(venv / SITE / "fast" / "_c.so", ns=(1, 1))
     assert {(kind, path) for kind, path, _ in found(home, venv, quick=True)} == {
         ("file-changed", f"{SITE}/greet.py"),
         ("file-changed", f"{SITE}/fast/_c.so"),
     }
 
 
-def test_quick_without_a_manifest_compares_with_the_packages_own_sizes(home: Home, venv: Path) -> None:
-    manifest.path_of(venv).unlink()
-    (venv / SITE / "greet.py").write_text("longer " * 100, encoding="utf-8")
-    assert found(home, venv, quick=True) == [("file-changed", f"{SITE}/greet.py", "greet")]
-
-
 @pytest.mark.parametrize("engine", ["wheels", "rattler"])
-def test_without_a_manifest_a_clean_prefix_is_clean_and_says_what_nothing_vouches_for(
+def test_a_prefix_of_ours_without_its_baseline_is_an_error(
     home: Home, built: dict[str, Path], tmp_path: Path, engine: str
 ) -> None:
     prefix = proofkit.copied(built[engine], tmp_path)
-    manifest.path_of(prefix).unlink()
-    result = home.verify(prefix)
-    assert result.findings == ()
-    assert any(text.startswith("no manifest lies beside") for text in result.not_checked)
+    baseline.path_of(prefix).unlink()
+    with pytest.raises(BaselineError, match="is missing"):
+        home.verify(prefix)
 
 
-def test_a_damaged_manifest_is_an_error_and_not_a_clean_prefix(home: Home, venv: Path) -> None:
+def test_a_damaged_baseline_is_an_error_and_not_a_clean_prefix(home: Home, venv: Path) -> None:
     for text in (
         "",
         "{}",
         '{"format": 99, "entries": []}',
-        '{"format": 2, "full": true, "entries": [["a", "q", 1, 1, 1, ""]]}',
+        '{"format": 3, "entries": [["a", "q", 1, 1, 1, ""]]}',
     ):
-        manifest.path_of(venv).write_text(text, encoding="utf-8")
-        with pytest.raises(D2lEnvError, match=r"manifest\.json cannot be read"):
+        baseline.path_of(venv).write_text(text, encoding="utf-8")
+        with pytest.raises(D2lEnvError, match=r"baseline\.json cannot be read"):
             home.verify(venv)
 
 
 def test_a_prefix_of_another_environment_is_not_verified_as_this_one(home: Home, tmp_path: Path) -> None:
     prefix = home.build("wheels", home.root / ".d2lenv" / "tiny-wheels")
-    marker = prefix / build.MARKER
-    data = json.loads(marker.read_text(encoding="utf-8"))
+    said = prefix / marker.MARKER
+    data = json.loads(said.read_text(encoding="utf-8"))
     try:
-        marker.write_text(json.dumps({**data, "environment": "cuda"}), encoding="utf-8")
+        said.write_text(json.dumps({**data, "environment": "cuda"}), encoding="utf-8")
         with pytest.raises(D2lEnvError, match="says that it is cuda, not tiny"):
             verify.verify(home.workspace, "tiny", os.environ)
     finally:
-        marker.write_text(json.dumps(data), encoding="utf-8")
+        said.write_text(json.dumps(data), encoding="utf-8")
 
 
 def test_a_folder_that_no_engine_built_is_refused(home: Home, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ def err() -> Console:
 
 def note(text: str) -> None:
     """One line of progress or explanation, on standard error."""
-    err().print(text, markup=False, soft_wrap=True)
+    with suppress(OSError):  # the terminal was closed: there is nobody left to tell
+        err().print(text, markup=False, soft_wrap=True)
 
 
 def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> dict[str, object]:

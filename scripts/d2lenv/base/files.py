@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,20 +30,17 @@ def write_atomic(path: Path, data: str | bytes, *, private: bool = False) -> Non
         D2lEnvError: if the folder is not writable or the disk is full.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
+    # The name is chosen before the file is made: a signal in between leaves nothing behind.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with open_private(temporary, new=True) as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes 0600; a file that others may read keeps its mode, a new one gets the umask's.
+        # A file that others may read keeps its mode, a new one gets the umask's.
         if not private:
-            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask())
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -76,20 +73,27 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def open_private(path: Path) -> BinaryIO:
+def open_private(path: Path, *, new: bool = False) -> BinaryIO:
     """Open ``path`` for writing, empty and readable only for its owner; a link is not followed.
+
+    Args:
+        new: there must be no such file yet.
 
     Raises:
         OSError: if it cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    handle = os.open(path, flags, 0o600)
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+    file = open(path, "xb" if new else "wb", opener=opener)  # noqa: SIM115 - Path.open has no opener
     if hasattr(os, "fchmod"):
-        os.fchmod(handle, 0o600)
-    return os.fdopen(handle, "wb")
+        os.fchmod(file.fileno(), 0o600)
+    return file
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that new files of this process do not get."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

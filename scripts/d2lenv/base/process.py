@@ -23,6 +23,10 @@ _START = (
     "import sys; sys.path[0] == '' and sys.path.pop(0); module = sys.argv.pop(1); import runpy; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
+_START_FILE = (
+    "import sys; sys.path[0] == '' and sys.path.pop(0); file = sys.argv.pop(1); import runpy; "
+    "runpy.run_path(file, run_name='__main__')"
+)
 
 
 def python_module(python: Path | str, module: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
@@ -32,6 +36,11 @@ def python_module(python: Path | str, module: str, *arguments: str, options: Seq
         options: of the interpreter, as ``-B``.
     """
     return [str(python), *options, "-c", _START, module, *arguments]
+
+
+def python_file(python: Path | str, file: Path, *arguments: str) -> list[str]:
+    """Return the command that runs ``file``, with neither its folder nor the working folder on the path."""
+    return [str(python), "-c", _START_FILE, str(file), *arguments]
 
 
 def python_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -29,12 +29,6 @@ from d2lenv.cli import shared
 @shared.python
 @click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
 @click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
-@click.option(
-    "--manifest",
-    "full_manifest",
-    is_flag=True,
-    help=tr("Record every file's mode and time for `verify`, too."),
-)
 @click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
 @shared.as_json
 @click.pass_obj

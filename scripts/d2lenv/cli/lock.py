@@ -52,8 +52,8 @@ def lock(
     workspace, moved = place.workspace(), frozenset(names)
     if record:
         update.show_recorded(update.record(workspace), as_json)
-        return
-    update.show(update.lock(workspace, snapshot, moved, update_all), as_json)
+    else:
+        update.show(update.lock(workspace, snapshot, moved, update_all), as_json)
     if not no_wheels:
         _lock_wheels(workspace, moved, update_all)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -11,13 +10,15 @@ from typing import NoReturn
 
 import click
 
-from d2lenv.base.errors import INTERRUPTED, D2lEnvError
+from d2lenv.base import signals
+from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.cli.app import cli
 
 
 def main() -> None:
     """Run the command; show what a user can mend without a traceback."""
+    signals.raise_stopped()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A terminal or a pipe of another encoding gets `?` for what it cannot show.
@@ -25,9 +26,9 @@ def main() -> None:
     try:
         status = _run()
     except KeyboardInterrupt:  # a second Ctrl-C, while the first was being answered
-        _leave(INTERRUPTED)
-    # All is done and said; Ctrl-C from here on would only add a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _leave(signals.exit_status())
+    # All is done and said; a signal from here on would only add a traceback.
+    signals.ignore()
     if "rattler" in sys.modules:
         _leave(status)
     sys.exit(status)
@@ -37,10 +38,11 @@ def _run() -> int:
     try:
         returned = cli.main(standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
-        if _was_interrupted(error):
-            click.echo(tr("stopped"), err=True)
+        if _was_stopped(error):
+            with suppress(OSError):  # the terminal may be gone
+                click.echo(tr("stopped"), err=True)
             # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
-            _leave(INTERRUPTED)
+            _leave(signals.exit_status())
         if isinstance(error, click.ClickException):
             error.show()
             return error.exit_code
@@ -55,15 +57,18 @@ def _run() -> int:
     return returned if isinstance(returned, int) else 0
 
 
-def _was_interrupted(error: BaseException) -> bool:
-    """Whether ``error`` began with Ctrl-C, which what was being done may have turned into another error:
-    shutil.rmtree closes its folder a second time then and raises OSError (Python 3.11, 2026-11-24)."""
+def _was_stopped(error: BaseException) -> bool:
+    """Return whether the exception chain holds a KeyboardInterrupt, or a signal came before an OSError.
+
+    shutil.rmtree can replace it with an OSError (Python 3.11, 2026-11-24), and after SIGHUP nothing can be
+    written to the terminal.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (KeyboardInterrupt, click.Abort)):
             return True
         cause = cause.__cause__ or cause.__context__
-    return False
+    return signals.received() and isinstance(error, OSError)
 
 
 def _leave(status: int) -> NoReturn:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from d2lenv.base.errors import FAILED, INTERRUPTED, D2lEnvError
+from d2lenv.base import signals
+from d2lenv.base.errors import FAILED, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.cli import shared
 
@@ -96,7 +97,7 @@ def smoke(
         done = run.run(run.interpreter_of(prefix), found, target / report.EXECUTED, on_event=on_event, **how)
     page = report.write(done, environment, target, differences)
     report.tell(done, environment, differences, page, as_json)
-    return INTERRUPTED if done.interrupted else FAILED if done.failed else 0
+    return signals.exit_status() if done.interrupted else FAILED if done.failed else 0
 
 
 def _environment(

@@ -24,6 +24,7 @@ from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
+from d2lenv.base.process import python_module
 from d2lenv.engines import interpreters
 from d2lenv.engines import pixi as pixi_engine
 from d2lenv.engines import rattler as rattler_engine
@@ -31,7 +32,7 @@ from d2lenv.engines import uv as wheels_engine
 from d2lenv.engines.job import Job
 from d2lenv.facts import d2l as d2l_release
 from d2lenv.facts import platforms
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline, marker
 from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import settings as variants
@@ -44,9 +45,6 @@ ENGINES: dict[str, ModuleType] = {
     "wheels": wheels_engine,
 }
 """Name → engine, in the order in which ``auto`` tries them."""
-
-MARKER = "d2lenv.json"
-"""In each prefix that this tool built: what it was built from."""
 
 # Packages are compressed to about a third, and a prefix on the cache's own disk shares its files with it.
 _UNPACKED_RATIO = 3.5
@@ -90,7 +88,6 @@ def build(
     fresh: bool = False,
     link_scripts: bool = False,
     check_space: bool = True,
-    full_manifest: bool = True,
     say: Callable[[str], None],
 ) -> Built:
     """Build environment ``name`` for this machine, or find it built.
@@ -101,8 +98,6 @@ def build(
         python: interpreter for the wheels engine.
         fresh: build although a prefix with the right digest is there.
         link_scripts: let conda packages run their post-link scripts.
-        full_manifest: record every entry for `verify` (about half a second for cuda), not only what no wheel
-            vouches for; the engines for conda packages always do.
         check_space: refuse when the disk has less room than the build needs.
         say: receives lines of progress.
 
@@ -149,7 +144,7 @@ def build(
         if check_space and not job.prefix.exists():
             _check_space(job, chosen)
         pixi_engine.build(job)
-        _finish(job, built, full_manifest)
+        _finish(job, built)
         return replace(built, python=python_of(job.prefix))
     _refuse_foreign(job)
     with exclusive_lock(job.prefix.with_name(f".{job.prefix.name}.lock"), f"d2lenv build {name}", say):
@@ -161,7 +156,7 @@ def build(
             if check_space:
                 _check_space(job, chosen)
             ENGINES[chosen].build(job)
-            _finish(job, built, full_manifest)
+            _finish(job, built)
             _swap(job)
         except OSError as error:
             raise D2lEnvError(
@@ -216,21 +211,12 @@ def python_of(prefix: Path) -> Path:
     return conda if conda.exists() else prefix / "Scripts" / "python.exe"
 
 
-def recorded(prefix: Path) -> dict[str, str]:
-    """What ``prefix`` says of itself: environment, engine, platform, prefix, digest; empty for another's."""
-    try:
-        said = json.loads((prefix / MARKER).read_text(encoding="utf-8"))
-        return {str(key): str(value) for key, value in said.items()} if said["digest"] else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
 def differences_in(prefix: Path, root: Path) -> tuple[wheels.Difference, ...]:
     """Where ``prefix`` has other versions than the pixi.lock in ``root``.
 
     Empty when the wheels engine did not build it, or not from today's pins.
     """
-    said = recorded(prefix)
+    said = marker.read(prefix)
     if said.get("engine") != "wheels":
         return ()
     workspace, name, platform = load(root), said.get("environment", ""), said.get("platform", "")
@@ -317,8 +303,9 @@ def _note(name: str, platform: str, engine: str) -> str:
 
 def _is_current(job: Job, digest: str) -> bool:
     """Whether the prefix is whole and built from ``digest``, here: a moved one has its old path inside."""
-    said = recorded(job.prefix)
+    said = marker.read(job.prefix)
     there = said.get("prefix") == str(job.prefix) and python_of(job.prefix).exists()
+    there = there and baseline.path_of(job.prefix).exists()
     return there and said.get("environment") == job.variant.name and said.get("digest") == digest
 
 
@@ -330,7 +317,7 @@ def _refuse_foreign(job: Job) -> None:
             return
     except OSError as error:
         raise D2lEnvError(tr("{path} cannot be read", path=job.prefix), why=str(error), fix=fix) from error
-    owner = recorded(job.prefix).get("environment")
+    owner = marker.read(job.prefix).get("environment")
     if owner is None:
         raise D2lEnvError(tr("{path} is there already and was not built by d2lenv", path=job.prefix), fix=fix)
     if owner != job.variant.name:
@@ -367,9 +354,9 @@ def _check_space(job: Job, engine: str) -> None:
         )
 
 
-def _finish(job: Job, built: Built, full_manifest: bool) -> None:
+def _finish(job: Job, built: Built) -> None:
     """The kernelspec, the proof that Python runs and that d2l is the released one, the marker, and last the
-    manifest, which vouches for all of it."""
+    baseline, which vouches for all of it."""
     python = python_of(job.building)
     if interpreters.probe(python, "") is None:
         raise D2lEnvError(
@@ -381,23 +368,26 @@ def _finish(job: Job, built: Built, full_manifest: bool) -> None:
     for site_packages, version in _installed_d2l(job.building):
         _verify_d2l(site_packages, version)
         _detach(site_packages / "d2l")
-    marker = {
+    said = {
         "environment": built.environment,
         "engine": built.engine,
         "platform": job.platform,
         "prefix": str(job.prefix),
         "digest": built.digest,
     }
-    _write_if_new(job.building / MARKER, json.dumps(marker, indent=2, ensure_ascii=False) + "\n")
+    _write_if_new(job.building / marker.MARKER, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
     # pixi's prefix is finished again by every build: what happened to it since must not become its record.
-    if not (built.reused and manifest.path_of(job.building).exists()):
-        manifest.record(job.building, full=full_manifest or built.engine != "wheels")
+    if not (built.reused and baseline.path_of(job.building).exists()):
+        baseline.record(job.building)
 
 
 def _write_kernelspec(job: Job, python: Path) -> None:
-    """A kernelspec that names this prefix's Python by its full path: Jupyter never starts another."""
+    """A kernelspec that names this prefix's Python by its full path: Jupyter never starts another.
+
+    It is not started with ``-m``, which imports from the notebook's folder before the kernel can prevent it.
+    """
     spec = {
-        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": python_module(python, "ipykernel_launcher", "-f", "{connection_file}"),
         "display_name": job.variant.display_name,
         "language": "python",
         "metadata": {"debugger": True},
@@ -452,7 +442,7 @@ def _retired(job: Job) -> Path:
 
 def _recover(job: Job) -> None:
     """Put right what an interrupted build left: a half-made folder, or an old prefix moved aside."""
-    manifest.settle(job.prefix)
+    baseline.settle(job.prefix)
     remove(job.building)
     for stale in job.prefix.parent.glob(f".{glob.escape(job.prefix.name)}.building-*"):
         with suppress(OSError):  # the uv of a killed build may still be writing there
@@ -470,7 +460,7 @@ def _swap(job: Job) -> None:
     if job.prefix.exists():
         job.prefix.rename(_retired(job))
     job.building.rename(job.prefix)
-    manifest.settle(job.prefix)
+    baseline.settle(job.prefix)
 
 
 def remove(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The ``rattler`` engine: py-rattler installs the records of pixi.lock; no pixi needed.
 
-The installation runs in a process of its own (:mod:`d2lenv.engines.installer`).
+The installation runs in a process of its own (:mod:`d2lenv.engines.conda.installer`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 from rattler import RepoDataRecord, install
 
-from d2lenv.base import process
+from d2lenv.base import files, process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.engines.conda import cache as package_cache
+from d2lenv.engines.conda.cache import Cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import screening, unhashed
 from d2lenv.workspace import channels
@@ -58,6 +60,9 @@ def build(job: Job) -> None:
     """
     records = job.lock.records(job.variant.name, job.platform)
     _refuse_unverifiable(records)
+    job.building.mkdir(parents=True, exist_ok=True)
+    cache = Cache(package_cache.root(), 0o7000 | files.umask(), screening.ignores_case(job.building))
+    known = package_cache.vouched(cache, records, job.say)
     job.say(tr("installing {count} packages into {prefix}", count=len(records), prefix=job.prefix))
     reason, fix = _in_own_process(
         {
@@ -67,7 +72,10 @@ def build(job: Job) -> None:
             "building": str(job.building),
             "prefix": str(job.prefix),
             "link_scripts": job.link_scripts,
-            "cache": str(screening.package_cache().absolute()),
+            "cache": str(cache.folder),
+            "mask": cache.mask,
+            "ignores_case": cache.ignores_case,
+            "known": {name: archive.facts["."].inode for name, archive in known.items()},
             "stall_s": _STALL_S,
             "progress": sys.stderr.isatty(),
         }
@@ -92,10 +100,10 @@ def _refuse_unverifiable(records: tuple[RepoDataRecord, ...]) -> None:
 
 
 def _in_own_process(request: dict[str, Any]) -> tuple[str, str]:
-    """Run :mod:`d2lenv.engines.installer`; return why it failed, or nothing, and what it advises."""
+    """Run :mod:`d2lenv.engines.conda.installer`; return why it failed, or nothing, and what it advises."""
     try:
         answer, status = process.ask(
-            process.python_module(sys.executable, "d2lenv.engines.installer"),
+            process.python_module(sys.executable, "d2lenv.engines.conda.installer"),
             json.dumps(request).encode("ascii") + b"\n",
             timeout_s=_TIMEOUT_S,
             # No folder of the reader's, whose modules could be taken for Python's own.

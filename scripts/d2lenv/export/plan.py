@@ -17,7 +17,6 @@ from d2lenv.export import table as bundles
 from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
 from d2lenv.export.table import Bundle
 from d2lenv.workspace import lockfile
-from d2lenv.workspace.environments import Spec
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import LOCK, Workspace
 
@@ -59,8 +58,6 @@ FORMATS: Mapping[str, Format] = {
     "explicit": Format(explicit.files, ("conda-*.lock",), wheels=False),
     # conda, mamba: the same versions and builds; conda-lock's source
     "environment": Format(environment_yml.every_package, ("environment.yml", "environment-*.yml")),
-    # conda, mamba: what was asked for
-    "short": Format(environment_yml.short, ("environment.short.yml", "environment.short-*.yml")),
     "colab": Format(colab.files, ("colab.ipynb",), wheels=False),
     "studio-lab": Format(environment_yml.studio_lab, ("studio-lab.yml",)),
     # .binder/environment.yml belongs to no environment's folder
@@ -145,7 +142,7 @@ def of_workspace(workspace: Workspace, request: Request) -> Plan:
             lock, name, title=f"d2l-{name}", folder=f"{ENVS}/{name}", command=f"d2lenv export {name}"
         )
         specs = workspace.environments[name].specs if name in workspace.environments else {}
-        asked = {platform: tuple(_asked(spec) for spec in found) for platform, found in specs.items()}
+        asked = {platform: frozenset(spec.name for spec in wanted) for platform, wanted in specs.items()}
         found.append(_with_release(replace(one, asked=asked, binder=name == BINDER_ENVIRONMENT), release))
     folders = [one.folder for one in found]
     if not request.names and (workspace.root / ENVS).is_dir():
@@ -440,22 +437,6 @@ def _with_release(bundle: Bundle, release: manifest.Release | None) -> Bundle:
     if release is None:
         return bundle
     return replace(bundle, previous_name=release.name, previous=release.environments.get(bundle.environment))
-
-
-def _asked(spec: Spec) -> str:
-    """The manifest's spec as a person writes it for conda: ``python=3.10``, ``mkl<2024.1``."""
-    match = spec.match_spec
-    version = str(match.version or "").removesuffix(".*")
-    text = spec.name if version in ("", "*") else f"{spec.name}{version}"
-    if version[:1].isdigit():
-        text = f"{spec.name}={version}"
-    build = str(match.build or "")
-    if build:
-        # A range has no place between equals signs; conda's other form takes both.
-        exact = version[:1].isdigit() or version in ("", "*")
-        text = f"{spec.name}={version or '*'}={build}" if exact else f"{spec.name} {version} {build}"
-    channel = match.channel
-    return f"{channel.name}::{text}" if channel is not None and channel.name else text
 
 
 def _diff(path: str, present: bytes, wanted: str) -> str:

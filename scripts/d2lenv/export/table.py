@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -120,7 +120,7 @@ class Bundle:
         targets: by platform name.
         digest: sha256 (hex) over the digests of its platforms.
         command: what makes the files again.
-        asked: platform → what a person asked for, as conda specs; empty where no manifest says it.
+        asked: platform → names of the packages that a person asked for; None where no manifest says it.
         previous: platform → package → version and build of the previous release; None: no such release.
         previous_name: that release's name.
         binder: whether Binder gets this environment.
@@ -133,7 +133,7 @@ class Bundle:
     targets: tuple[Target, ...]
     digest: str
     command: str
-    asked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    asked: Mapping[str, frozenset[str]] | None = None
     previous: Mapping[str, Mapping[str, str]] | None = None
     previous_name: str = ""
     binder: bool = False

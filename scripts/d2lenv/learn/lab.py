@@ -1,8 +1,13 @@
 """``d2lenv lab``: JupyterLab of one environment, opened right and ended cleanly.
 
 The server runs from the prefix's own Python in a session of its own: Ctrl-C reaches this process alone, which
-then asks the server to stop its kernels and itself, and ends whatever is left. The token travels in the
-environment, not on the command line, where every user of the machine could read it.
+then asks the server to stop its kernels and itself, and ends whatever is left. If this process is killed, the
+server notices by its standard input (guard.py). The token travels in the environment: every user of the
+machine can read a command line. The files that Jupyter writes it to are this user's alone (folders.py).
+
+The server does not run in the folder of the notebooks: Python would import modules from there, jupyter_lsp
+looks for language servers in a ``node_modules`` there, and nbconvert takes templates, which are programs,
+from a folder ``lab`` there (jupyter_lsp 2.3, nbconvert 7.17, tried on 2026-11-24).
 """
 
 from __future__ import annotations
@@ -18,7 +23,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -31,9 +35,12 @@ from pathlib import Path
 
 import psutil
 
+from d2lenv.base import signals
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.base.files import write_atomic
+from d2lenv.base.files import open_private, private_folder, write_atomic
 from d2lenv.base.messages import language, tr
+from d2lenv.base.process import python_file
+from d2lenv.learn import folders, guard, kernels
 from d2lenv.workspace.manifest import Workspace
 
 FIRST_PORT = 8888
@@ -111,6 +118,11 @@ class Lab:
         return f"{self.base}{self.opens}?token={self.token}"
 
     @property
+    def nowhere(self) -> Path:
+        """An empty folder for the server to run in."""
+        return self.state / "nowhere"
+
+    @property
     def log(self) -> Path:
         """What the server says; named after this process, because two labs may try one port at once."""
         return self.state / f"lab-{os.getpid()}.log"
@@ -160,7 +172,7 @@ def check_host(host: str, as_root: bool, environ: Mapping[str, str]) -> None:
 
 def has_password(environ: Mapping[str, str]) -> bool:
     """Has ``jupyter lab password`` (or ``jupyter server password``) left a password in Jupyter's settings?"""
-    folder = Path(environ.get("JUPYTER_CONFIG_DIR") or _home(environ) / ".jupyter")
+    folder = Path(environ.get("JUPYTER_CONFIG_DIR") or folders.home_of(environ) / ".jupyter")
     for name in ("jupyter_server_config.json", "jupyter_lab_config.json"):
         try:
             settings = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -241,38 +253,6 @@ def _holder(port: int) -> str:
     return ""
 
 
-def kernels(prefix: Path, python: Path, environment: str) -> tuple[str, ...]:
-    """The kernelspecs of ``prefix`` whose program exists, ``d2l-ENV`` first.
-
-    Notebooks of the books name kernels that no reader has (``conda_pytorch_p36``); JupyterLab opens them
-    without a question only when exactly one Python kernel is listed. So other kernelspecs of the same Python
-    are left out, and so are those of other prefixes: they belong to labs of their own.
-    """
-    wanted = f"d2l-{environment}"
-    own: list[str] = []
-    others: list[str] = []
-    for file in sorted((prefix / "share" / "jupyter" / "kernels").glob("*/kernel.json")):
-        try:
-            spec = json.loads(file.read_text(encoding="utf-8"))
-            program = Path(spec["argv"][0])
-            is_python = str(spec.get("language", "")).lower() == "python"
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
-            continue
-        if is_python:
-            if program.is_absolute() and _same(program, python):
-                own.append(file.parent.name)
-        elif program.is_absolute() and program.exists():
-            others.append(file.parent.name)
-    own.sort(key=lambda name: (name != wanted, not name.startswith("d2l-"), name))
-    # Without one of our own, Jupyter's native kernel is this Python whatever its kernelspec says.
-    return (own[0] if own else "python3", *others)
-
-
-def _same(one: Path, other: Path) -> bool:
-    """The same interpreter of the same prefix; links are not followed, they lead out of the prefix."""
-    return one.exists() and os.path.normcase(one.absolute()) == os.path.normcase(other.absolute())
-
-
 def check_has_lab(prefix: Path) -> None:
     """Is there a JupyterLab in ``prefix``?
 
@@ -303,36 +283,17 @@ def defaults(prefix: Path) -> dict[str, dict[str, object]]:
     return changed
 
 
-def jupyter_folders(environ: Mapping[str, str]) -> dict[str, Path]:
-    """Where Jupyter and IPython will write, by the variable that moves each."""
-    home = _home(environ)
+# Jupyter opens a terminal for which no folder was asked where the server runs.
+_SHELL = (
+    'if [ "$(pwd -P)" = "$D2LENV_NOWHERE" ]; then cd -- "$JUPYTER_SERVER_ROOT"; fi; exec "${SHELL:-sh}" -l'
+)
+
+
+def server_settings() -> dict[str, object]:
+    """Return the server's settings that are no options of its command line."""
     if sys.platform == "win32":
-        data = Path(environ.get("APPDATA") or home) / "jupyter"
-    elif sys.platform == "darwin":
-        data = home / "Library" / "Jupyter"
-    else:
-        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "jupyter"
-    data = Path(environ.get("JUPYTER_DATA_DIR") or data)
-    return {
-        "JUPYTER_CONFIG_DIR": Path(environ.get("JUPYTER_CONFIG_DIR") or home / ".jupyter"),
-        "JUPYTER_DATA_DIR": data,
-        "JUPYTER_RUNTIME_DIR": Path(environ.get("JUPYTER_RUNTIME_DIR") or data / "runtime"),
-        "IPYTHONDIR": Path(environ.get("IPYTHONDIR") or home / ".ipython"),
-    }
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("USERPROFILE" if sys.platform == "win32" else "HOME") or Path.home())
-
-
-def writable(folder: Path) -> bool:
-    """Can ``folder`` be made and a file be put there? Tried, not asked: permissions are only half of it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+        return {}
+    return {"ServerApp": {"terminado_settings": {"shell_command": ["/bin/sh", "-c", _SHELL]}}}
 
 
 def can_open_browser(environ: Mapping[str, str]) -> bool:
@@ -377,7 +338,7 @@ def prepare(
 
     Args:
         root: the folder to show.
-        state: where the layout and the log may be kept; a temporary folder is used if it cannot be written.
+        state: where the layout and the log may be kept; another is used if it is not this user's to write.
 
     Raises:
         D2lEnvError: the lab cannot or must not be started; the message says what to do.
@@ -391,25 +352,20 @@ def prepare(
     check_host(host, as_root, environ)
     if as_root:
         say(tr("running as root: the lab listens on this machine only"))
-    if not writable(state):
-        state = Path(tempfile.mkdtemp(prefix="d2lenv-lab-"))
-    moved = {
-        name: str(state / "home" / name.lower())
-        for name, folder in jupyter_folders(environ).items()
-        if not writable(folder)
-    }
+    state = folders.state(state)
+    moved = folders.moved(environ, state / "home")
     if moved:
         say(
             tr("your home folder cannot be written; Jupyter's settings go to {folder}", folder=state / "home")
         )
-    if not writable(root):
+    if not folders.writable(root):
         say(tr("{folder} cannot be written: notebooks open, but cannot be saved there", folder=root))
     first_time = not any((state / "workspaces").glob("*"))
     return Lab(
         environment=environment,
         prefix=prefix,
         python=python,
-        kernels=kernels(prefix, python, environment),
+        kernels=(kernels.name_of(environment), *kernels.others(prefix)),
         root=root,
         host=host,
         port=free_port(host, port),
@@ -426,9 +382,6 @@ def prepare(
 def command(lab: Lab) -> list[str]:
     """The server's command line; nothing on it is secret."""
     words = [
-        str(lab.python),
-        "-m",
-        "jupyterlab",
         f"--ServerApp.ip={lab.host}",
         f"--ServerApp.port={lab.port}",
         # Another program may take the port in the meantime: better to fail than to listen where no one looks.
@@ -437,23 +390,23 @@ def command(lab: Lab) -> list[str]:
         f"--ServerApp.default_url={lab.opens}",
         f"--ServerApp.open_browser={lab.browser}",
         f"--MultiKernelManager.default_kernel_name={lab.kernels[0]}",
-        f"--KernelSpecManager.ensure_native_kernel={lab.kernels[0] == 'python3'}",
+        "--KernelSpecManager.ensure_native_kernel=False",
         *(f"--KernelSpecManager.allowed_kernelspecs={name}" for name in lab.kernels),
     ]
     if lab.as_root:
         words.append("--allow-root")
-    return words
+    return python_file(lab.python, Path(guard.__file__), *words)
 
 
 def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
     """The server's and its kernels' environment variables: ``environ`` with this prefix in front."""
     kept = {name: value for name, value in environ.items() if name not in _FOREIGN}
-    folders = (
+    programs = (
         [lab.prefix, *(lab.prefix / part for part in ("Library/mingw-w64/bin", "Library/bin", "Scripts"))]
         if sys.platform == "win32"
         else [lab.prefix / "bin"]
     )
-    kept["PATH"] = os.pathsep.join([*(str(folder) for folder in folders), environ.get("PATH", "")])
+    kept["PATH"] = os.pathsep.join([*(str(folder) for folder in programs), environ.get("PATH", "")])
     conda = (lab.prefix / "conda-meta").is_dir()
     kept["CONDA_PREFIX" if conda else "VIRTUAL_ENV"] = str(lab.prefix)
     kept |= {
@@ -462,11 +415,13 @@ def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
         "JUPYTER_TOKEN": lab.token,
         # A kernelspec of the same name in the home folder, from another checkout, must not win.
         "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_PATH": str(lab.state / "jupyter"),
         "JUPYTERLAB_WORKSPACES_DIR": str(lab.state / "workspaces"),
         "JUPYTER_CONFIG_PATH": os.pathsep.join(
             filter(None, [str(lab.state / "config"), environ.get("JUPYTER_CONFIG_PATH", "")])
         ),
         # For the first notebook, which shows what `d2lenv doctor` says: this tool's Python and its folder.
+        "D2LENV_NOWHERE": str(lab.nowhere.resolve()),
         "D2LENV_ENVIRONMENT": lab.environment,
         "D2LENV_PYTHON": sys.executable,
         "D2LENV_FOLDER": str(Path(__file__).resolve().parents[2]),
@@ -513,7 +468,7 @@ def run(lab: Lab, environ: Mapping[str, str], on_ready: Callable[[Answer], None]
         D2lEnvError: it did not start, or it died.
     """
     stop = _Stop()
-    with _signals(stop):
+    with signals.answered_by(stop):
         while True:
             with _server(lab, environ, stop) as process:
                 try:
@@ -550,55 +505,29 @@ class _PortTaken(Exception):
 
 
 class _Stop:
-    """How often the reader has asked to stop."""
+    """Whether the reader has asked to stop, and, by a second Ctrl-C, not to wait."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.hurry = threading.Event()
 
-    def __call__(self, *_: object) -> None:
-        if self.asked.is_set():
+    def __call__(self, number: int) -> None:
+        if self.asked.is_set() and number == signal.SIGINT:
             self.hurry.set()
         self.asked.set()
 
 
 @contextmanager
-def _signals(stop: _Stop) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a closed terminal call ``stop``. Only the main thread may ask for signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # the last is Windows', the one before it is not
-    before = {
-        number: signal.signal(number, stop)
-        for number in (getattr(signal, name, None) for name in names)
-        if number is not None
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[subprocess.Popen[bytes]]:
     """The server process; ended with everything that it has started when the body ends."""
-    for folder in [lab.log.parent, *(Path(folder) for folder in lab.moved.values())]:
-        folder.mkdir(parents=True, exist_ok=True)
-    for old in lab.state.glob("lab-*.log"):
-        owner = old.stem.removeprefix("lab-")
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            old.unlink(missing_ok=True)
-    settings = lab.state / "config" / "labconfig" / "default_setting_overrides.json"
-    write_atomic(settings, json.dumps(defaults(lab.prefix), indent=2) + "\n")
-    with lab.log.open("wb") as log:
+    _write_settings(lab)
+    with open_private(lab.log) as log:
         try:
             process = subprocess.Popen(
                 command(lab),
                 env=variables(lab, environ),
-                cwd=lab.root,
-                stdin=subprocess.DEVNULL,
+                cwd=lab.nowhere,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for this process; the server would ask back on a terminal that it shares.
@@ -615,6 +544,28 @@ def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[subpr
         yield process
     finally:
         _end(lab, process, stop)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _write_settings(lab: Lab) -> None:
+    """Write what Jupyter reads at its start; remove the logs of labs that have ended."""
+    for folder in (lab.state, lab.nowhere, *(Path(folder) for folder in lab.moved.values())):
+        private_folder(folder)
+    for old in lab.state.glob("lab-*.log"):
+        owner = old.stem.removeprefix("lab-")
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            old.unlink(missing_ok=True)
+    config = lab.state / "config"
+    for path, settings in (
+        (config / "labconfig" / "default_setting_overrides.json", defaults(lab.prefix)),
+        (config / "jupyter_server_config.json", server_settings()),
+        (
+            kernels.place(lab.state / "jupyter", lab.environment),
+            kernels.own(lab.prefix, lab.python, lab.environment),
+        ),
+    ):
+        write_atomic(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
 
 def _wait_until_ready(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -> bool:
@@ -630,7 +581,7 @@ def _wait_until_ready(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -
             if not lab.port_named and _PORT_TAKEN.search(_tail(lab.log)):
                 raise _PortTaken
             raise _died(lab, process.returncode)
-        if _ask(lab, "/api/kernelspecs") and _ask(lab, "/lab"):
+        if _ask(lab, process, "/api/kernelspecs") and _ask(lab, process, "/lab"):
             return True
         if time.monotonic() > limit:
             raise D2lEnvError(
@@ -642,8 +593,19 @@ def _wait_until_ready(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -
     return False
 
 
-def _ask(lab: Lab, path: str, method: str = "GET", timeout_s: float = 10.0) -> bool:
-    """Did the server answer with 200?"""
+def _ask(
+    lab: Lab,
+    process: subprocess.Popen[bytes],
+    path: str,
+    method: str = "GET",
+    timeout_s: float = 10.0,
+) -> bool:
+    """Did the server answer with 200?
+
+    Nobody else is asked: the question carries the token, and another user may have taken the port.
+    """
+    if not _has_port(process, lab.port):
+        return False
     request = urllib.request.Request(
         lab.base + path, method=method, headers={"Authorization": f"token {lab.token}"}
     )
@@ -657,16 +619,29 @@ def _ask(lab: Lab, path: str, method: str = "GET", timeout_s: float = 10.0) -> b
         return False
 
 
+def _has_port(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Return whether ``process`` or one that it has started (on Windows Python does) listens on ``port``."""
+    try:
+        server = psutil.Process(process.pid)
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for member in (server, *server.children(recursive=True))
+            for connection in member.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False
+
+
 def _end(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -> None:
     """End the server, its kernels and their children; ask first, then insist."""
     family = _family(process.pid)
     patience = _TERMINATE_S
-    if process.poll() is None and _ask(lab, "/api/shutdown", "POST", timeout_s=_SHUTDOWN_S):
+    if process.poll() is None and _ask(lab, process, "/api/shutdown", "POST", timeout_s=_SHUTDOWN_S):
         limit = time.monotonic() + _SHUTDOWN_S
         while process.poll() is None and time.monotonic() < limit and not stop.hurry.wait(_POLL_S):
             children = _family(process.pid)
             family += [member for member in children if member not in family]
-            if not children and not _listens(lab):
+            if not children and not _has_port(process, lab.port):
                 # Its kernels are gone and its port is closed: nothing is left to wait for. Now and then it
                 # does not end all the same, because a worker thread of anyio waits for work for ever (seen
                 # with jupyter_server 2.20, 2026-11-22: MainThread in threading._shutdown).
@@ -680,25 +655,16 @@ def _end(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -> None:
             member.terminate()
     if process.poll() is None:
         process.terminate()
+    limit = time.monotonic() + patience
     _, alive = psutil.wait_procs(survivors, timeout=patience)
     for member in alive:
         with suppress(psutil.Error):
             member.kill()
     psutil.wait_procs(alive, timeout=_TERMINATE_S)  # a killed process is gone a moment later
     with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=patience)
+        process.wait(timeout=max(0.0, limit - time.monotonic()))
     process.kill()
     process.wait()
-
-
-def _listens(lab: Lab) -> bool:
-    """Does the server still take connections?"""
-    host, _, port = lab.base.removeprefix("http://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _family(pid: int) -> list[psutil.Process]:
@@ -754,6 +720,7 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     """
     from d2lenv.engines import build
     from d2lenv.facts import platforms
+    from d2lenv.prefix import marker
     from d2lenv.workspace import lockfile
     from d2lenv.workspace import settings as variants
 
@@ -761,7 +728,7 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     platform = platforms.current()
     for engine in build.ENGINES:
         prefix = build.default_prefix(workspace, environment, engine)
-        recorded = build.recorded(prefix).get("digest", "")
+        recorded = marker.read(prefix).get("digest", "")
         if not build.python_of(prefix).exists() or not (recorded or engine == "pixi"):
             continue
         try:

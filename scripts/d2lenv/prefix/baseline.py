@@ -1,18 +1,15 @@
-"""What a build leaves beside a prefix, so that later changes cannot hide.
+"""The record of a finished prefix that a build leaves beside it, so that later changes cannot hide.
 
-A package's RECORD or conda-meta file says what its files are, but lies in the prefix with them. The manifest
+A package's RECORD or conda-meta file says which files it has, but lies in the prefix with them. The baseline
 lies outside: for every entry its kind, mode, size and time, for every link its target, and the sha256 of
 every file that no package's digest covers, above all of the RECORD and conda-meta files themselves. So the
-manifest vouches for the claims, and the claims for the files.
-
-A short manifest has only the entries that no package's digest covers. It costs a build of wheels a few
-hundredths of a second, and vouches for every content all the same; modes are unknown to it, and of a file's
-time it knows whether that was before the build's end.
+baseline vouches for the records, and the records for the files.
 """
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -21,14 +18,14 @@ from pathlib import Path
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
-from d2lenv.prefix import read as prefix
-from d2lenv.prefix import records as claims
+from d2lenv.prefix import marker, records, screening
+from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.scan import Entry, Kind, digests, scan
-from d2lenv.prefix.screening import refuse_prefix
 
-_FORMAT = 2
-_SUFFIX = ".manifest.json"
+_FORMAT = 3
+_SUFFIX = ".baseline.json"
 _LETTERS: dict[Kind, str] = {"file": "f", "link": "l", "folder": "d", "special": "s"}
+_KINDS: dict[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
 VENV = re.compile(
     r"pyvenv\.cfg|\.gitignore|lib64|d2lenv\.json|share/jupyter/kernels/d2l-[^/]+/kernel\.json"
     r"|(bin|Scripts)/(python[\d.w]*(\.exe)?|(de)?activate[\w.]*|activate_this\.py|pydoc\.bat)"
@@ -36,29 +33,23 @@ VENV = re.compile(
     re.IGNORECASE,
 )
 """What uv and a build make in a virtual environment that no wheel owns."""
-_SITE = r"(lib/python[\d.]+|Lib)/site-packages"
-_OWN = re.compile(rf"{VENV.pattern}|\.lock|CACHEDIR\.TAG|{_SITE}/[^/]+\.dist-info/RECORD", re.IGNORECASE)
-# The folders where those lie, and the folders above them.
-_OWN_FOLDER = re.compile(
-    rf"bin|Scripts|share(/jupyter(/kernels(/d2l-[^/]+)?)?)?|lib(/python[\d.]+)?|{_SITE}(/[^/]+\.dist-info)?",
-    re.IGNORECASE,
-)
-_KINDS: dict[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+class BaselineError(D2lEnvError):
+    """The baseline of a prefix is missing, damaged, or not the only one."""
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A manifest in memory.
+class Baseline:
+    """A baseline in memory.
 
     Attributes:
         entries: path → entry, at the end of the build.
         sha256: path → digest, where no package states one.
-        full: whether ``entries`` has the whole prefix.
     """
 
     entries: dict[str, Entry]
     sha256: dict[str, str]
-    full: bool
 
     @property
     def end_ns(self) -> int:
@@ -67,49 +58,41 @@ class Manifest:
 
 
 def path_of(place: Path) -> Path:
-    """Where the manifest of the prefix at ``place`` lies: beside it."""
+    """Return where the baseline of the prefix at ``place`` lies: beside it."""
     return place.with_name(f".{place.name}{_SUFFIX}")
 
 
-def record(folder: Path, *, full: bool = True) -> None:
-    """Write the manifest of the finished prefix in ``folder`` beside it.
-
-    Args:
-        full: every entry; otherwise, for a prefix made of wheels, those that no wheel's digest covers.
+def record(folder: Path) -> None:
+    """Write the baseline of the finished prefix in ``folder`` beside it.
 
     Raises:
-        D2lEnvError: a package put something there that must not be in a prefix, or the disk is full.
+        D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
     """
-    if full:
-        claimed = claims.read(prefix.read(folder))
-        tree = scan(folder)
-        refuse_prefix(tree, claimed)
-        entries = tree.entries
-        unclaimed = [
-            entry for path, entry in entries.items() if path in claimed.sources or not claimed.hashed(path)
-        ]
-    else:
-        tree = scan(folder, lambda path: _OWN_FOLDER.fullmatch(path) is not None)
-        entries = {path: entry for path, entry in tree.entries.items() if _OWN.fullmatch(path)}
-        unclaimed = list(entries.values())
+    claimed = records.read(prefixes.read(folder))
+    tree = scan(folder)
+    screening.refuse_prefix(tree, claimed)
+    unclaimed = [
+        entry for path, entry in tree.entries.items() if path in claimed.sources or not claimed.hashed(path)
+    ]
     found, failed = digests(folder, unclaimed)
     if failed or tree.unreadable:
         path, why = next(iter((failed | dict(tree.unreadable)).items()))
         raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)
     rows = [
         (path, _LETTERS[kind], mode, size, mtime_ns, target or found.get(path, ""))
-        for path, kind, mode, size, mtime_ns, target in sorted(entries.values())
+        for path, kind, mode, size, mtime_ns, target in sorted(tree.entries.values())
     ]
-    write_atomic(path_of(folder), json.dumps({"format": _FORMAT, "full": full, "entries": rows}) + "\n")
+    write_atomic(path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}) + "\n")
 
 
 def settle(place: Path) -> None:
-    """The folder that was built for ``place`` is there now: its manifest goes with it.
+    """Give the baseline of the folder that was built for ``place`` its name, and remove those of others.
 
-    Also puts right what a build killed between its last two renames left, and removes the manifests of
-    folders that never got their name. Call it before those folders are removed.
+    A build that is killed between its last two renames leaves a prefix whose baseline has not got its name
+    yet. Call this before the half-made folders are removed: a baseline whose folder is there is of a
+    build that did not end.
     """
-    whole = _waiting(place)
+    whole = _unsettled(place)
     if whole is not None:
         whole.replace(path_of(place))
     for other in _beside(place):
@@ -117,43 +100,93 @@ def settle(place: Path) -> None:
 
 
 def _beside(place: Path) -> list[Path]:
-    """The manifests of folders that are, or were, being built for ``place`` (``.NAME.building-PID``)."""
+    """Return the baselines of the folders that were made to become ``place`` (``.NAME.building-PID``)."""
     return list(place.parent.glob(f"..{glob.escape(place.name)}.building-*{_SUFFIX}"))
 
 
-def _waiting(place: Path) -> Path | None:
-    """The newest manifest whose folder is gone: the folder got its name, and a kill came before this did."""
-    left = [
+def _waiting(place: Path) -> list[Path]:
+    """Return the baselines beside ``place`` whose folder is gone: it got its name, or somebody removed it."""
+    return [
         path for path in _beside(place) if not path.with_name(path.name[1:].removesuffix(_SUFFIX)).exists()
     ]
-    return max(left, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def read(place: Path) -> Manifest | None:
-    """The manifest of the prefix at ``place``; None when there is none (a prefix that pixi itself made).
+def _unsettled(place: Path) -> Path | None:
+    """Return the one baseline that is of the prefix at ``place`` and has not got its name yet."""
+    waiting = _waiting(place)
+    if not waiting or _is_of(path_of(place), place):
+        return None
+    proven = [path for path in waiting if _is_of(path, place)]
+    return proven[0] if len(proven) == 1 else None
+
+
+def _is_of(path: Path, place: Path) -> bool:
+    """Return True if the baseline at ``path`` was written by the build that made the prefix at ``place``.
+
+    Each build writes its marker anew, so digest and time of the marker tell the builds apart.
+    """
+    try:
+        found = _parse(path)
+        entry, file = found.entries[marker.MARKER], place / marker.MARKER
+        status = file.stat()
+        return (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns) and found.sha256[
+            marker.MARKER
+        ] == hashlib.sha256(file.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read(place: Path) -> Baseline | None:
+    """Read the baseline of the prefix at ``place``; None for a prefix that this tool did not build.
 
     Raises:
-        D2lEnvError: it is damaged.
+        BaselineError: if it is missing or damaged, or another one that is not of this prefix lies beside it.
     """
-    path = _waiting(place) or path_of(place)
+    path = _unsettled(place)
+    if path is None:
+        path = path_of(place)
+        _refuse_second(place)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != _FORMAT:
-            raise ValueError(tr("format {number} is not known", number=data["format"]))
-        full = bool(data["full"])
-        entries: dict[str, Entry] = {}
-        sha256: dict[str, str] = {}
-        for name, letter, mode, size, mtime_ns, rest in data["entries"]:
-            link = letter == "l"
-            entries[name] = Entry(name, _KINDS[letter], mode, size, mtime_ns, rest if link else "")
-            if rest and not link:
-                sha256[name] = rest
+        return _parse(path)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise D2lEnvError(
+        if not marker.read(place):
+            return None
+        raise BaselineError(
+            tr("{path} is missing, so nothing outside vouches for {prefix}", path=path, prefix=place),
+            fix=tr("`d2lenv build` makes the prefix and its baseline anew"),
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BaselineError(
             tr("{path} cannot be read", path=path),
             why=str(error),
-            fix=tr("`d2lenv build --fresh` makes the prefix and its manifest anew"),
+            fix=tr("`d2lenv build` makes the prefix and its baseline anew"),
         ) from error
-    return Manifest(entries, sha256, full)
+
+
+def _refuse_second(place: Path) -> None:
+    for second in _waiting(place):
+        raise BaselineError(
+            tr("{path} is a second baseline, and not of the prefix beside it", path=second),
+            why=tr("only a build that was killed leaves one, and then it is the prefix's own"),
+            fix=tr("remove it, then run `d2lenv verify` again"),
+        )
+
+
+def _parse(path: Path) -> Baseline:
+    """Parse the file at ``path``.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is not of this format; KeyError or TypeError for other damage.
+    """
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data["format"] != _FORMAT:
+        raise ValueError(tr("format {number} is not known", number=data["format"]))
+    entries: dict[str, Entry] = {}
+    sha256: dict[str, str] = {}
+    for name, letter, mode, size, mtime_ns, rest in data["entries"]:
+        link = letter == "l"
+        entries[name] = Entry(name, _KINDS[letter], mode, size, mtime_ns, rest if link else "")
+        if rest and not link:
+            sha256[name] = rest
+    return Baseline(entries, sha256)

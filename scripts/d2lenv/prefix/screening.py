@@ -10,19 +10,13 @@ are looked at in the cache before they are linked, and a finished prefix of thei
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import platformdirs
-from rattler import RepoDataRecord
-
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix import unhashed
 from d2lenv.prefix.records import Claims
-from d2lenv.prefix.scan import Entry, Tree, collisions, inside, leaves, scan
+from d2lenv.prefix.scan import Entry, Tree, collisions, inside, leaves
 
 
 def reasons(
@@ -103,7 +97,7 @@ def refuse_prefix(tree: Tree, claimed: Claims) -> None:
         for reason in reasons({path: entry})
     ]
     if found:
-        raise _refused("\n".join(found[:10]))
+        raise refused(found[:10])
 
 
 def _is_interpreter(path: str) -> bool:
@@ -111,75 +105,16 @@ def _is_interpreter(path: str) -> bool:
     return folder in ("bin", "Scripts") and name.startswith("python")
 
 
-def _refused(why: str) -> D2lEnvError:
+def refused(reasons: Iterable[str]) -> D2lEnvError:
+    """Return the error that says why packages are refused."""
     return D2lEnvError(
         tr("a package holds what must not be installed"),
-        why=why,
+        why="\n".join(reasons),
         fix=tr("do not use this lock; `git diff pixi.lock envs` shows where it comes from"),
     )
-
-
-def package_cache() -> Path:
-    """Where rattler and pixi keep unpacked conda packages (rattler_cache's own default)."""
-    stated = os.environ.get("RATTLER_CACHE_DIR")
-    base = Path(stated) if stated else platformdirs.user_cache_path("rattler", appauthor=False) / "cache"
-    return base / "pkgs"
 
 
 def ignores_case(folder: Path) -> bool:
     """Whether the file system of ``folder``, which exists, takes ``A`` and ``a`` for one."""
     swapped = folder.parent / folder.name.swapcase()
     return swapped != folder and swapped.exists() and swapped.samefile(folder)
-
-
-class Gate:
-    """Looks at every package between the cache and the prefix.
-
-    py-rattler ignores exceptions that a reporter raises, so a package is stopped by taking it out of the
-    cache: linking it then fails. py-rattler 0.28 reports the start of linking before it reads the package's
-    ``paths.json``.
-    """
-
-    def __init__(self, cache: Path, records: Iterable[RepoDataRecord], *, ignores_case: bool) -> None:
-        """
-        Args:
-            cache: the package cache.
-            records: what is to be installed.
-        """
-        self._cache = cache
-        self._records = {record.name.normalized: record for record in records}
-        self._ignores_case = ignores_case
-        self.refused: list[str] = []
-
-    def pass_or_take_out(self, name: str) -> None:
-        """Look at the unpacked package ``name``; take it out of the cache if it must not be installed."""
-        try:
-            found = self._look(name)
-        except Exception as error:  # noqa: BLE001 - py-rattler would swallow it and link the package
-            found = [repr(error)]
-        self.refused += [f"{name}: {reason}" for reason in found]
-        if found and name in self._records:
-            shutil.rmtree(self._folder(name), ignore_errors=True)
-
-    def raise_refused(self) -> None:
-        """
-        Raises:
-            D2lEnvError: if a package was refused.
-        """
-        if self.refused:
-            raise _refused("\n".join(self.refused[:10]))
-
-    def _look(self, name: str) -> list[str]:
-        folder, record = self._folder(name), self._records[name]
-        if not folder.is_dir():
-            return [tr("it is not at its place in the cache: {path}", path=folder)]
-        tree = scan(folder)
-        found = package_reasons(tree, ignores_case=self._ignores_case)
-        if not found and not (record.sha256 or record.md5):
-            found = unhashed.package_problems(tree, str(record.version))
-        return found
-
-    def _folder(self, name: str) -> Path:
-        """Return where rattler unpacks the package."""
-        record = self._records[name]
-        return self._cache / f"{name}-{record.version}-{record.build}"

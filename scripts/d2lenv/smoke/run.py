@@ -21,8 +21,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +37,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from d2lenv.base import signals
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
@@ -176,7 +177,7 @@ class SmokeRun:
 
     @property
     def interrupted(self) -> bool:
-        """Was the run stopped by Ctrl-C or SIGTERM?"""
+        """Was the run stopped by a signal?"""
         return any(notebook.status == "stopped" for notebook in self.notebooks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -364,8 +365,8 @@ def run(
 ) -> SmokeRun:
     """Run ``notebooks`` with the prefix's ``python``; never raises for what a notebook does.
 
-    Ctrl-C (or SIGTERM) ends the kernels and their children; what had finished by then is in the result,
-    the rest has the status ``stopped``.
+    Ctrl-C (or another of :mod:`d2lenv.base.signals`) ends the kernels and their children. The result has
+    everything that had finished by then; the rest has the status ``stopped``.
 
     Args:
         executed: folder for the notebooks with their outputs, each written when it ends.
@@ -465,7 +466,7 @@ def _in_a_loop(session: _Session, notebooks: Sequence[Path], jobs: int) -> tuple
                 session.stopping.set()
                 everything.cancel()
 
-        with _signals(lambda: loop.call_soon_threadsafe(stop)):
+        with signals.answered_by(lambda _: loop.call_soon_threadsafe(stop)):
             return loop.run_until_complete(everything)
     finally:
         # nbclient leaves a task behind that watches a kernel which has been stopped.
@@ -476,20 +477,6 @@ def _in_a_loop(session: _Session, notebooks: Sequence[Path], jobs: int) -> tuple
             loop.run_until_complete(asyncio.wait(left))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-@contextmanager
-def _signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Call ``stop`` on Ctrl-C and SIGTERM while the body runs. Only the main thread may ask for signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 async def _run_all(session: _Session, notebooks: Sequence[Path], jobs: int) -> tuple[NotebookResult, ...]:

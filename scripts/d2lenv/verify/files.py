@@ -26,10 +26,10 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.doctor.probe.gather import target
 from d2lenv.engines import build
 from d2lenv.facts import d2l as d2l_release
-from d2lenv.prefix import baseline as manifest
+from d2lenv.prefix import baseline, marker
 from d2lenv.prefix import read as prefixes
 from d2lenv.prefix import records as claims
-from d2lenv.prefix.baseline import VENV, Manifest
+from d2lenv.prefix.baseline import VENV, Baseline
 from d2lenv.prefix.read import Prefix
 from d2lenv.prefix.records import Claims
 from d2lenv.prefix.scan import Entry, Tree, digests, leaves, scan
@@ -284,7 +284,7 @@ class _Look:
     prefix: Prefix
     tree: Tree
     claimed: Claims
-    recorded: Manifest | None
+    recorded: Baseline | None
     findings: list[Finding] = field(default_factory=list)
     tolerated: Counter[str] = field(default_factory=Counter)
 
@@ -292,7 +292,7 @@ class _Look:
     def known(self) -> Container[str]:
         """What was there when the prefix was built: by the manifest, else by it and the packages."""
         recorded = self.recorded.entries if self.recorded is not None else {}
-        if self.recorded is not None and self.recorded.full:
+        if self.recorded is not None:
             return recorded
         return {*self.claimed.of, *self.claimed.sources, *recorded}
 
@@ -328,7 +328,7 @@ def verify(
     content = prefixes.read(place)
     named = name if name is not None and place != prefixes.absolute(Path(name)) else ""
     asked = question(workspace, content, named)
-    recorded = manifest.read(place)
+    recorded = baseline.read(place)
     look = _Look(content, scan(place), claims.read(content), recorded)
     _check_marker(look, asked)
     _check_packages(look, asked)
@@ -359,22 +359,22 @@ def question(workspace: Workspace, content: Prefix, named: str = "") -> Question
     Raises:
         D2lEnvError: it belongs to no environment of the workspace, or to another one.
     """
-    marker = {key: value for key, value in content.marker.items() if isinstance(value, str)}
-    environment = marker.get("environment", "")
-    engine = marker.get("engine", "")
+    said = {key: value for key, value in content.marker.items() if isinstance(value, str)}
+    environment = said.get("environment", "")
+    engine = said.get("engine", "")
     if not environment and content.path.parent == workspace.root / ".pixi" / "envs":
         environment, engine = content.path.name, "pixi"
     if not re.fullmatch(r"[\w-]{1,64}", environment) or engine not in build.ENGINES:
         raise D2lEnvError(
             tr("{path} does not say of which environment it is", path=content.path),
-            why=tr("it has no {file} and is not below .pixi/envs", file=build.MARKER),
+            why=tr("it has no {file} and is not below .pixi/envs", file=marker.MARKER),
             fix=tr("`d2lenv doctor PREFIX` examines any environment; `d2lenv build` makes one of ours"),
         )
     if named and named != environment:
         raise D2lEnvError(
             tr("{path} says that it is {found}, not {name}", path=content.path, found=environment, name=named)
         )
-    platform = marker.get("platform") or content.platform
+    platform = said.get("platform") or content.platform
     if engine == "wheels":
         pins = wheels.read(workspace, environment, platform)
         return Question(
@@ -412,7 +412,7 @@ def _check_marker(look: _Look, asked: Question) -> None:
     if stated is not None and stated != asked.digest:
         look.add(
             "not-built-from-this-lock",
-            build.MARKER,
+            marker.MARKER,
             tr("{file} is another one since; `d2lenv build` brings the prefix up to date", file=asked.source),
         )
 
@@ -644,11 +644,9 @@ def _not_checked(look: _Look, asked: Question, quick: bool) -> Iterator[str]:
         yield tr("no content was read: only sizes and times were compared (--quick)")
     if look.recorded is None:
         yield tr(
-            "no manifest lies beside this prefix: nothing outside it vouches for RECORD, conda-meta and what "
+            "no baseline lies beside this prefix: nothing outside it vouches for RECORD, conda-meta and what "
             "no package owns, and modes and times were not compared"
         )
-    elif not look.recorded.full:
-        yield tr("the manifest of this build has no modes; `d2lenv build --manifest` records them")
     if look.tolerated["bytecode"]:
         yield tr("bytecode was not compared with its source; Python makes deleted bytecode again")
     if asked.engine == "wheels":

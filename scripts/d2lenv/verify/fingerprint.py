@@ -26,7 +26,7 @@ from d2lenv.prefix.records import Claims
 from d2lenv.prefix.scan import Entry, digests, scan
 from d2lenv.solve import wheels
 from d2lenv.verify.files import Surroundings, question, tolerance
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import Workspace
 
 Kind = Literal["lock", "wheels", "installed"]
@@ -99,8 +99,9 @@ def of_environment(workspace: Workspace, environment: str, platform: str) -> Fin
     """Of pixi.lock where it has the environment, else of the wheels.
 
     Raises:
-        D2lEnvError: neither has it.
+        D2lEnvError: if there is no such environment, or neither has it for this platform.
     """
+    settings.get(workspace, environment)
     if platform in lockfile.read(workspace.lock).platforms(environment):
         return of_lock(workspace, environment, platform)
     if wheels.path_of(workspace, environment, platform).is_file():

@@ -24,6 +24,7 @@ from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
 from d2lenv.engines import build
 from d2lenv.facts import platforms
+from d2lenv.prefix import marker
 from d2lenv.verify.prefix_diff import RULES, Comparison, compare, meaning
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import settings as variants
@@ -120,7 +121,7 @@ def repro(
 
 def _engine_of(prefix: Path, asked: str) -> str:
     try:
-        stated = json.loads((prefix / build.MARKER).read_text(encoding="utf-8"))["engine"]
+        stated = json.loads((prefix / marker.MARKER).read_text(encoding="utf-8"))["engine"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise D2lEnvError(
             tr("{path} does not say of which environment it is", path=prefix),

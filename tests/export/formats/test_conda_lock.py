@@ -129,6 +129,15 @@ def test_d2l_is_the_only_package_of_ours_that_the_format_cannot_carry(own_bundle
         assert yaml.safe_load(head)["metadata"]["custom_metadata"]["left-out"] == address
 
 
+def test_the_metadata_has_what_conda_lockfiles_requires(sample: Path) -> None:
+    """conda-lockfiles 0.2.2 needs conda itself: `tests/looks/real_conda.py` gives it this file."""
+    for one in bundles_of(sample):
+        document = yaml.safe_load(conda_lock.files(one)[f"{one.folder}/conda-lock.yml"])
+        metadata = document["metadata"]["custom_metadata"]
+        assert metadata["created_by"] == "d2lenv"
+        assert all(isinstance(value, str) for value in metadata.values())
+
+
 def test_conda_lock_would_refuse_a_package_without_md5(tmp_path: Path) -> None:
     """The reason for leaving it out; when this fails, it can go in."""
     lock = tmp_path / "pixi.lock"

@@ -52,7 +52,6 @@ def test_each_platform_has_every_package_exactly(sample: Path) -> None:
         for target in one.targets:
             document = yaml.safe_load(made[f"{one.folder}/environment-{target.platform}.yml"])
             assert document["name"] == one.title
-            assert document["channels"][-1] == "nodefaults"
             check(sample, one, target.platform, document)
 
 
@@ -64,48 +63,37 @@ def test_the_file_of_all_platforms_says_the_same_through_conda_locks_selectors(s
             check(sample, one, target.platform, yaml.safe_load(filtered))
 
 
-def test_a_package_of_a_later_channel_is_named_with_it(own_bundles: list[Bundle]) -> None:
+def test_each_package_is_named_with_its_channel(own_bundles: list[Bundle]) -> None:
     (cuda,) = [one for one in own_bundles if one.environment == "cuda"]
     document = yaml.safe_load(environment_yml.every_package(cuda)["cuda/environment-linux-64.yml"])
-    assert document["channels"] == ["nvidia", "conda-forge", "pytorch", "nodefaults"]
+    assert document["channels"] == ["nvidia", "conda-forge", "pytorch"]
     conda, _ = split(document)
+    assert all("::" in spec for spec in conda)
     assert "pytorch::pytorch=2.0.1=py3.10_cuda11.7_cudnn8.5.0_0" in conda
     assert any(spec.startswith("conda-forge::python=3.10.") for spec in conda)
-    assert any(spec.startswith("cuda-cudart=11.7") for spec in conda)
+    assert any(spec.startswith("nvidia::cuda-cudart=11.7") for spec in conda)
 
 
-def test_what_a_person_would_write_comes_from_the_manifest() -> None:
-    plan = of_workspace(workspace.load(REPOSITORY), Request(formats=("short",)))
-    document = yaml.safe_load(plan.texts["envs/cuda/environment.short-linux-64.yml"])
-    assert document["channels"] == ["nvidia", "conda-forge", "pytorch", "nodefaults"]
-    assert {"python=3.10", "d2l=1.0.3", "pytorch::pytorch-cuda=11.7", "mkl<2024.1", "ipykernel"} <= set(
-        document["dependencies"]
-    )
-    assert "envs/cuda12/environment.short.yml" in plan.texts  # one platform, one file
-    assert "envs/cuda/environment.short.yml" not in plan.texts
-
-
-def test_every_short_spec_is_fulfilled_by_the_lock() -> None:
-    ours = workspace.load(REPOSITORY)
-    lock = lockfile.read(ours.lock)
-    plan = of_workspace(ours, Request(formats=("short",)))
-    assert plan.texts
+def test_no_file_has_the_channel_that_conda_26_7_cannot_find() -> None:
+    """conda takes `nodefaults` for a channel and fails; `tests/looks/real_conda.py` tries it."""
+    plan = of_workspace(workspace.load(REPOSITORY), Request(formats=("environment", "studio-lab", "binder")))
+    assert len(plan.texts) == 14
     for path, content in plan.texts.items():
-        environment = path.split("/")[1]
-        match = re.search(r"short-(.+)\.yml$", path)
-        (platform,) = [match[1]] if match else lock.platforms(environment)
-        records = lock.records(environment, platform)
-        for spec in yaml.safe_load(content)["dependencies"]:
-            assert any(MatchSpec(spec).matches(record) for record in records), (path, spec)
+        assert "nodefaults" not in content, path
 
 
-def test_without_a_manifest_the_short_file_has_what_nothing_else_needs(tmp_path: Path) -> None:
-    path = tmp_path / "pixi.lock"
-    records = pick("linux-64", "_openmp_mutex", "llvm-openmp", "tzdata")
-    path.write_text(text(6, {"default": Env((CONDA_FORGE,), {"linux-64": records})}), encoding="utf-8")
-    (one,) = bundles_of(path)
-    document = yaml.safe_load(environment_yml.short(one)["default/environment.short.yml"])
-    assert document["dependencies"] == ["_openmp_mutex=4.5", "tzdata=2026c"]
+def test_a_file_for_conda_says_that_defaults_is_asked_and_how_to_leave_it_out(
+    own_bundles: list[Bundle],
+) -> None:
+    (cpu,) = [one for one in own_bundles if one.environment == "cpu"]
+    made = environment_yml.every_package(cpu) | environment_yml.studio_lab(cpu)
+    for_conda = {path: text for path, text in made.items() if not path.endswith("environment.yml")}
+    assert len(for_conda) == 5
+    for path, content in for_conda.items():
+        head = content.partition("name:")[0]
+        assert "`defaults`" in head
+        assert f"CONDA_CHANNELS=conda-forge conda env create --file {path.split('/')[1]}" in head
+    assert "environment-PLATFORM.yml" in made["cpu/environment.yml"].partition("name:")[0]
 
 
 def test_our_studio_lab_files_fit_on_its_disk(own_bundles: list[Bundle]) -> None:
@@ -168,5 +156,13 @@ def test_channels_of_other_hosts_and_labels_keep_their_address(tmp_path: Path, n
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()[name], encoding="utf-8")
     (one,) = bundles_of(path)
-    document = yaml.safe_load(environment_yml.every_package(one)["default/environment.yml"])
-    assert document["channels"][0] in ("https://prefix.dev/conda-forge", "conda-forge/label/python_rc")
+    made = environment_yml.every_package(one)
+    document = yaml.safe_load(made["default/environment.yml"])
+    first = document["channels"][0]
+    assert first in ("https://prefix.dev/conda-forge", "conda-forge/label/python_rc")
+    conda, _ = split(document)
+    # conda before 26.7 cuts an address in a spec down to the name of a channel on its usual host
+    named = [spec for spec in conda if "::" in spec]
+    assert (named == []) == ("://" in first)
+    head = made["default/environment-linux-64.yml"].partition("name:")[0]
+    assert ("each one here names its channel" in head) == bool(named)

@@ -17,6 +17,7 @@ from d2lenv.doctor.probe import hardware, system
 from d2lenv.doctor.rules import drift
 from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.read import Unreadable, read_text
+from d2lenv.workspace import manifest, settings
 
 _NOTEBOOKS = 200
 _NOTEBOOK_LIMIT = 4 << 20
@@ -53,7 +54,7 @@ def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> t
         name: a path, an environment of the workspace, or nothing for the active environment.
 
     Raises:
-        D2lEnvError: no such environment, or none is active.
+        D2lEnvError: if there is no such environment, it is not built, or none is active.
     """
     running = active(environ)
     if name is None:
@@ -67,6 +68,7 @@ def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> t
     if root is not None and re.fullmatch(r"[\w-]{1,64}", name) and not path.exists():
         built = built_environments(root, name)
         if not built:
+            settings.get(manifest.load(root), name)
             raise D2lEnvError(
                 tr("there is no environment `{name}` here, and no such folder", name=name),
                 why=tr("looked in {folders}", folders=f"{root / '.pixi' / 'envs'}, {root / '.d2lenv'}"),

@@ -94,7 +94,8 @@ def _text(bundle: Bundle) -> str:
     out.append("  platforms:\n")
     out += [f"  - {target.subdir}\n" for target in targets]
     out.append("  sources:\n  - environment.yml\n")
-    out.append(f'  custom_metadata:\n    pixi-lock-sha256: "{bundle.digest}"\n')
+    # conda-lockfiles 0.2.2 reads no file whose `custom_metadata` does not say `created_by`.
+    out.append(f'  custom_metadata:\n    created_by: d2lenv\n    pixi-lock-sha256: "{bundle.digest}"\n')
     if missing:
         out.append(f"    left-out: {scalar(' '.join(package.url for package in missing))}\n")
     entries: list[str] = []
@@ -191,6 +192,7 @@ def _content_hash(bundle: Bundle, target: Target) -> str:
 def _conda_specs(bundle: Bundle, target: Target) -> Iterable[dict[str, object]]:
     first = bundle.channels[0] if bundle.channels else ""
     for package in target.packages:
+        named = not ("://" in channel_name(package.channel) and package.channel == first)
         exact = not (package.name == "pip" and target.wheels)
         yield {
             "name": package.name,
@@ -200,7 +202,7 @@ def _conda_specs(bundle: Bundle, target: Target) -> Iterable[dict[str, object]]:
             # A `pip:` section makes conda-lock ask for pip itself, after and instead of the exact one.
             "version": package.version if exact else "*",
             "build": package.build if exact else None,
-            "conda_channel": channel_name(package.channel) if exact and package.channel != first else None,
+            "conda_channel": channel_name(package.channel) if exact and named else None,
             "hash": None,
         }
     if target.wheels and not any(package.name == "pip" for package in target.packages):

@@ -1,14 +1,15 @@
-"""``environment.yml`` in its several forms: every package exactly, what a person would write, and Binder's.
+"""``environment.yml`` in its several forms: for one platform, for all together, and for services.
 
 - ``environment-PLATFORM.yml``: every package ``=version=build``, for conda and mamba.
 - ``environment.yml``: the same for all platforms together, with conda-lock's ``# [linux64]`` selectors; it is
-  the source that ``conda-lock.yml`` beside it names. conda does not know selectors, so in an environment of
-  several platforms this one is for conda-lock only, and says so.
-- ``environment.short.yml`` (``environment.short-PLATFORM.yml`` where platforms differ): what was asked for.
+  the source that ``conda-lock.yml`` beside it names, and for conda-lock only: conda knows neither the
+  selectors nor `platforms`.
 - ``studio-lab.yml``, ``.binder/environment.yml``: linux-64 for those services.
 
-A package is written with its channel unless that is the environment's first: under strict priority a
-channel hides the later ones' packages of the same name.
+Each package is written with its channel. conda adds the channels of the reader's configuration to those of
+the file, and before 25.9 `defaults` too. A package that names its channel is taken from nowhere else. The
+line `nodefaults`, which kept them out of `conda env create`, cannot be written any more: since 26.7 conda
+takes it for a channel and fails (`tests/looks/real_conda.py` tries it, 2026-11-24).
 """
 
 from __future__ import annotations
@@ -41,30 +42,26 @@ _NOT_VERIFIED = (
 )
 
 
+def _channels_note(bundle: Bundle, file: str) -> tuple[str, ...]:
+    """Say what else conda asks, and how an old one is kept from asking `defaults`."""
+    first = channel_name(bundle.channels[0]) if bundle.channels else "conda-forge"
+    named = () if "://" in first else ("No package comes from them: each one here names its channel.",)
+    return (
+        "",
+        "conda also reads the index of your own configuration's channels, and before 25.9 (an old Anaconda)",
+        "that of `defaults`.",
+        *named,
+        "An old conda without a configuration leaves `defaults` out when told so (on Windows with `set`):",
+        f"  CONDA_CHANNELS={first} conda env create --file {file}",
+    )
+
+
 def every_package(bundle: Bundle) -> dict[str, str]:
     """``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
     found = {f"{bundle.folder}/environment-{t.platform}.yml": _exact(bundle, t) for t in bundle.targets}
     if not selector_problem(bundle):
         found[f"{bundle.folder}/environment.yml"] = _all_platforms(bundle)
     return found
-
-
-def short(bundle: Bundle) -> dict[str, str]:
-    """What a person would write; one file where all platforms agree."""
-    wanted = {t.platform: _asked(bundle, t) for t in bundle.targets}
-    notes = (
-        bundle.head(),
-        "",
-        "What was asked for, not what was locked: conda chooses the rest anew on every installation. Choose",
-        "conda-PLATFORM.lock for the tested packages.",
-    )
-    texts = {
-        platform: _file(bundle, notes, [f"- {scalar(spec)}\n" for spec in specs], bundle.title)
-        for platform, specs in wanted.items()
-    }
-    if len(set(texts.values())) == 1:
-        return {f"{bundle.folder}/environment.short.yml": next(iter(texts.values()))}
-    return {f"{bundle.folder}/environment.short-{platform}.yml": text for platform, text in texts.items()}
 
 
 def studio_lab(bundle: Bundle) -> dict[str, str]:
@@ -87,6 +84,7 @@ def studio_lab(bundle: Bundle) -> dict[str, str]:
         "Checked: not checked on the service.",
         "",
         *_NOT_VERIFIED,
+        *_channels_note(bundle, "studio-lab.yml"),
     )
     return {f"{bundle.folder}/studio-lab.yml": _file(bundle, notes, _specs(bundle, target), bundle.title)}
 
@@ -108,7 +106,9 @@ def binder(bundle: Bundle) -> dict[str, str]:
         "",
         *_NOT_VERIFIED,
     )
-    return {".binder/environment.yml": _file(bundle, notes, _specs(bundle, target), bundle.title)}
+    # repo2docker looks for `python=` at the start of a line (its `buildpacks/conda/__init__.py`).
+    lines = [line.replace("conda-forge::python=", "python=") for line in _specs(bundle, target)]
+    return {".binder/environment.yml": _file(bundle, notes, lines, bundle.title)}
 
 
 def installed_bytes(target: Target) -> int:
@@ -118,10 +118,14 @@ def installed_bytes(target: Target) -> int:
 
 
 def spec(bundle: Bundle, package: Package) -> str:
-    """``name=version=build``, after its channel unless that is the first."""
+    """Return ``channel::name=version=build``.
+
+    The first channel's name is left out where it is an address on another host: conda before 26.7 takes the
+    address's last part for the name of a channel on the usual host (`tests/looks/real_conda.py`, 2026-11-24).
+    """
     exact = f"{package.name}={package.version}={package.build}"
-    first = bundle.channels[0] if bundle.channels else ""
-    return exact if package.channel == first else f"{channel_name(package.channel)}::{exact}"
+    name = channel_name(package.channel)
+    return exact if "://" in name and package.channel == bundle.channels[0] else f"{name}::{exact}"
 
 
 def pip_line(wheel: Wheel) -> str:
@@ -139,7 +143,13 @@ def selector_problem(bundle: Bundle) -> str:
 
 
 def _exact(bundle: Bundle, target: Target) -> str:
-    notes = (bundle.head(target), "", f"For {target.subdir}, with conda or mamba.", *_NOT_VERIFIED)
+    notes = (
+        bundle.head(target),
+        "",
+        f"For {target.subdir}, with conda or mamba.",
+        *_NOT_VERIFIED,
+        *_channels_note(bundle, f"environment-{target.platform}.yml"),
+    )
     return _file(bundle, notes, _specs(bundle, target), bundle.title)
 
 
@@ -153,14 +163,12 @@ def _specs(bundle: Bundle, target: Target) -> list[str]:
 
 def _all_platforms(bundle: Bundle) -> str:
     subdirs = sorted(target.subdir for target in bundle.targets)
-    notes = [bundle.head(), ""]
-    if len(subdirs) > 1:
-        notes += [
-            "For conda-lock only: it reads the `# [linux64]` marks, conda and mamba do not. With those, take",
-            "environment-PLATFORM.yml.",
-        ]
-    else:
-        notes += [f"For {subdirs[0]}, with conda, mamba or conda-lock.", *_NOT_VERIFIED]
+    notes = (
+        bundle.head(),
+        "",
+        "For conda-lock: the source that conda-lock.yml beside it names. With conda and mamba take",
+        "environment-PLATFORM.yml: they know neither the `# [linux64]` marks nor `platforms`.",
+    )
     conda: dict[tuple[str, str], list[str]] = {}
     pip: dict[tuple[str, str], list[str]] = {}
     for target in bundle.targets:
@@ -185,15 +193,6 @@ def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdir
     return lines
 
 
-def _asked(bundle: Bundle, target: Target) -> tuple[str, ...]:
-    """The manifest's specs; without a manifest, the packages that no other needs, with their versions."""
-    if bundle.asked:
-        return bundle.asked[target.platform]
-    needed = {item.split()[0] for package in target.packages for item in package.depends}
-    roots = sorted((p for p in target.packages if p.name not in needed), key=lambda p: p.name)
-    return tuple(f"{package.name}={package.version}" for package in roots)
-
-
 def _file(
     bundle: Bundle,
     notes: tuple[str, ...] | list[str],
@@ -201,7 +200,7 @@ def _file(
     name: str,
     platforms: list[str] | None = None,
 ) -> str:
-    channels = [*(channel_name(url) for url in bundle.channels), "nodefaults"]
+    channels = [channel_name(url) for url in bundle.channels]
     head = f"name: {scalar(name)}\nchannels:\n" + "".join(f"- {scalar(item)}\n" for item in channels)
     if platforms is not None:
         head += "platforms:\n" + "".join(f"- {scalar(item)}\n" for item in platforms)

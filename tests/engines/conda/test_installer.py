@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from d2lenv.engines import installer
-from d2lenv.engines.downloads import Downloads
-from d2lenv.prefix.screening import Gate
+from d2lenv.engines.conda import installer
+from d2lenv.engines.conda.cache import Cache, Gate
+from d2lenv.engines.conda.downloads import Downloads
 
 
 def test_of_a_long_error_the_first_and_the_last_lines_are_told() -> None:
@@ -22,7 +22,7 @@ def test_of_a_long_error_the_first_and_the_last_lines_are_told() -> None:
 
 def test_progress_is_told_in_tenths(tmp_path: Path) -> None:
     lines: list[str] = []
-    gate = Gate(tmp_path, [], ignores_case=False)
+    gate = Gate(Cache(tmp_path, 0o022, ignores_case=False), [], {})
     reporter = installer.Reporter(gate, Downloads({}), 40, lines.append)
     for number in range(40):
         reporter.on_link_complete(number)

@@ -24,8 +24,8 @@ from rattler.package_cache import ValidationMode
 from d2lenv.base.console import note
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.engines.downloads import Downloads
-from d2lenv.prefix import screening
+from d2lenv.engines.conda.cache import Cache, Gate
+from d2lenv.engines.conda.downloads import Downloads
 from d2lenv.workspace import lockfile
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ _STEPS = 10
 class Reporter:
     """The events of py-rattler that matter: downloads, and a package that is about to be linked."""
 
-    def __init__(
-        self, gate: screening.Gate, downloads: Downloads, count: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, gate: Gate, downloads: Downloads, count: int, say: Callable[[str], None]) -> None:
         """
         Args:
             count: of the packages to install.
@@ -112,20 +110,19 @@ def _end_with_parent() -> None:
 
 async def _install(request: Mapping[str, Any]) -> None:
     records = list(lockfile.read(Path(request["lock"])).records(request["environment"], request["platform"]))
-    cache, building = Path(request["cache"]), Path(request["building"])
-    building.mkdir(parents=True, exist_ok=True)
-    gate = screening.Gate(cache, records, ignores_case=screening.ignores_case(building))
+    cache = Cache(Path(request["cache"]), request["mask"], request["ignores_case"])
+    gate = Gate(cache, records, request["known"])
     downloads = Downloads(_addresses(records))
     threading.Thread(target=_watch, args=[downloads, float(request["stall_s"])], daemon=True).start()
     say = note if request["progress"] else lambda _text: None
     try:
         await install(
             records,
-            target_prefix=building,
+            target_prefix=request["building"],
             alternative_target_prefix=request["prefix"],
             execute_link_scripts=request["link_scripts"],
-            # Full: a file that was changed in the cache since it was unpacked is downloaded again.
-            package_cache=PackageCache.new_layered([cache], validation_mode=ValidationMode.full()),
+            # Validated already: by `cache.vouched`, or by the gate.
+            package_cache=PackageCache.new_layered([cache.folder], validation_mode=ValidationMode.skip()),
             reporter=cast("InstallerReporter", Reporter(gate, downloads, len(records), say)),
             # The reader's own mirrors, proxies, certificates and ways to link.
             config=Config.load_from_default_locations("pixi"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from d2lenv.engines.downloads import LEAST_BYTES_PER_S, Downloads
+from d2lenv.engines.conda.downloads import LEAST_BYTES_PER_S, Downloads
 
 
 def two() -> Downloads:

@@ -1,0 +1,1 @@
+"""What the engines that install conda packages are made of."""

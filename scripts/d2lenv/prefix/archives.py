@@ -1,0 +1,143 @@
+"""What an archive was when it was unpacked, kept beside the installer's cache under the archive's hash.
+
+Installers link the files of a prefix from their cache: a file that is changed in place in one prefix is
+changed in the cache, and with it in every later build. Reading a whole cache again at each build takes as
+long as building, so a look is noted: size, time, mode and inode of every entry and the sha256 of every file.
+An entry of which ``stat`` says the same is taken to be the same; when one differs, all are read again.
+
+Somebody who changes a file and puts its time and size back is not found here, but by ``d2lenv verify``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from d2lenv.prefix.scan import Tree, digests
+
+_FORMAT = 1
+
+
+class Fact(NamedTuple):
+    """One entry of an unpacked archive.
+
+    Attributes:
+        mode: kind and permissions, as ``stat`` gives them.
+        content: sha256 (hex) of a file, target of a link, empty for a folder.
+    """
+
+    mode: int
+    size: int
+    mtime_ns: int
+    inode: int
+    content: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An unpacked archive.
+
+    Attributes:
+        folder: where it lies.
+        facts: path → fact; the folder itself is ``.``.
+        patched: paths of files into which the installer writes the prefix's path.
+    """
+
+    folder: Path
+    facts: Mapping[str, Fact]
+    patched: frozenset[str] = frozenset()
+
+    def changed(self) -> list[str]:
+        """Return the paths of which ``stat`` says something else than was noted."""
+        root, lstat = f"{self.folder}/", os.lstat
+        found: list[str] = []
+        for path, (mode, size, mtime_ns, inode, _) in self.facts.items():
+            try:
+                now = lstat(root + path)
+            except OSError:
+                found.append(path)
+                continue
+            if (now.st_mode, now.st_size, now.st_mtime_ns, now.st_ino) != (mode, size, mtime_ns, inode):
+                found.append(path)
+        return found
+
+    def same_content(self, other: Archive) -> bool:
+        """Return True if both hold the same entries with the same modes and contents."""
+        return {path: (fact.mode, fact.content) for path, fact in self.facts.items()} == {
+            path: (fact.mode, fact.content) for path, fact in other.facts.items()
+        }
+
+
+def look(tree: Tree, patched: Iterable[str] = ()) -> Archive:
+    """Read every file below the folder of ``tree``.
+
+    Raises:
+        OSError: if something cannot be read.
+    """
+    found, failed = digests(tree.root, tree.entries.values())
+    for path, why in (failed | dict(tree.unreadable)).items():
+        raise OSError(0, why, str(tree.root / path))
+    facts = {".": _fact(tree.root, "")}
+    for path, entry in tree.entries.items():
+        facts[path] = _fact(tree.root / path, found.get(path, entry.target))
+    return Archive(tree.root, facts, frozenset(patched))
+
+
+def _fact(path: Path, content: str) -> Fact:
+    now = path.lstat()
+    return Fact(now.st_mode, now.st_size, now.st_mtime_ns, now.st_ino, content)
+
+
+def read(place: Path, folder: Path) -> Archive | None:
+    """Read the note at ``place`` about the archive in ``folder``; None for none, or one of no use."""
+    try:
+        data = json.loads(place.read_bytes())
+        if data["format"] != _FORMAT:
+            return None
+        facts = {str(path): Fact(*row) for path, *row in data["entries"]}
+        return Archive(folder, facts, frozenset(data["patched"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def write(place: Path, archive: Archive) -> None:
+    """Write a note about ``archive`` to ``place``; a cache that cannot be written gets none."""
+    rows = [(path, *fact) for path, fact in archive.facts.items()]
+    text = json.dumps({"format": _FORMAT, "patched": sorted(archive.patched), "entries": rows})
+    # Not `write_atomic`: waiting for the disk 250 times takes longer than looking again after a crash, which
+    # leaves a note that cannot be read.
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def close_modes(tree: Tree, mask: int) -> bool:
+    """Take the permissions in ``mask`` from the files below ``tree``, as an unpacker that heeds the umask.
+
+    py-rattler 0.28 gives files the modes that they have in the archive: many of conda-forge's can be written
+    by a group.
+
+    Returns:
+        whether a mode was changed.
+    """
+    closed = False
+    for path, entry in tree.entries.items():
+        if entry.kind == "file" and entry.mode & mask:
+            (tree.root / path).chmod(entry.mode & ~mask & 0o777)
+            closed = True
+    return closed
+
+
+def is_file(fact: Fact) -> bool:
+    return stat.S_ISREG(fact.mode)

@@ -1,0 +1,128 @@
+"""A lab's kernels: the environment's Python, started so that the notebook's folder cannot take part."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+import labkit
+from d2lenv.learn import kernels
+
+
+def test_other_languages_are_listed_if_their_program_exists(prefix: Path) -> None:
+    python = prefix / "bin" / "python"
+    labkit.kernelspec(
+        prefix, "python3", "python"
+    )  # ipykernel's own: the same Python, by a name from the PATH
+    labkit.kernelspec(prefix, "a-copy", python)
+    labkit.kernelspec(prefix, "moved", prefix / "gone" / "python")
+    labkit.kernelspec(prefix, "bash", sys.executable, "bash")
+    labkit.kernelspec(prefix, "julia", prefix / "no" / "such" / "julia", "julia")
+    for name, text in (("broken", "{"), ("list", "[]"), ("empty", '{"argv": []}')):
+        file = prefix / "share" / "jupyter" / "kernels" / name / "kernel.json"
+        file.parent.mkdir()
+        file.write_text(text, encoding="utf-8")
+    assert kernels.others(prefix) == ("bash",)
+
+
+def test_the_own_kernel_keeps_its_name_and_what_the_installed_ipykernel_can_do(prefix: Path) -> None:
+    able = {"metadata": {"supported_encryption": "curve"}, "kernel_protocol_version": "5.5"}
+    labkit.kernelspec(prefix, "python3", "python", env={"PYTHONPATH": "x"}, **able)
+    spec = kernels.own(prefix, prefix / "bin" / "python", "cuda")
+    assert spec["display_name"] == "d2l-cuda there"
+    assert {key: spec[key] for key in able} == able
+    assert spec["argv"][0] == str(prefix / "bin" / "python")
+    assert "env" not in spec
+
+
+def test_a_prefix_that_was_moved_has_a_kernel_of_its_own_all_the_same(tmp_path: Path, prefix: Path) -> None:
+    moved = prefix.rename(tmp_path / "moved")
+    spec = kernels.own(moved, moved / "bin" / "python", "zh")
+    assert (spec["argv"][0], spec["display_name"]) == (str(moved / "bin" / "python"), "d2l (zh)")
+
+
+class Kernel:
+    """A real kernel of ``light_prefix`` in ``folder``, found as Jupyter finds it."""
+
+    def __init__(self, specs: Path, folder: Path) -> None:
+        self.manager = KernelManager(
+            kernel_name="d2l-light",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(specs / "kernels")]),
+        )
+        self.manager.start_kernel(cwd=str(folder))
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, code: str) -> str:
+        said: list[str] = []
+        self.client.execute_interactive(
+            code, timeout=60, output_hook=lambda message: said.append(message["content"].get("text", ""))
+        )
+        return "".join(said)
+
+    def end(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def python(light_prefix: Path) -> Path:
+    return next(
+        path for name in ("bin/python", "Scripts/python.exe") if (path := light_prefix / name).exists()
+    )
+
+
+@pytest.fixture
+def start(light_prefix: Path, python: Path, tmp_path: Path) -> Iterator[Callable[[Path], Kernel]]:
+    started: list[Kernel] = []
+    file = kernels.place(tmp_path / "jupyter", "light")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(kernels.own(light_prefix, python, "light")), encoding="utf-8")
+
+    def call(folder: Path) -> Kernel:
+        folder.mkdir(exist_ok=True)
+        started.append(Kernel(tmp_path / "jupyter", folder))
+        return started[-1]
+
+    yield call
+    for kernel in started:
+        kernel.end()
+
+
+LISTING = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+
+
+def test_a_kernel_starts_without_importing_from_the_notebooks_folder_and_a_cell_may(
+    start: Callable[[Path], Kernel], tmp_path: Path
+) -> None:
+    names = json.loads(start(tmp_path / "empty").run(LISTING))
+    assert {"runpy", "pathlib", "ipykernel", "IPython", "zmq"} <= {*names}
+    folder, hits = tmp_path / "notebooks", tmp_path / "hits"
+    folder.mkdir()
+    names += [
+        "ipykernel_launcher",
+        "ipython_config",
+        "ipython_kernel_config",
+        "sitecustomize",
+        "usercustomize",
+    ]
+    labkit.plant(folder, names, hits)
+    (folder / "mine_alone.py").write_text("answer = 42\n", encoding="utf-8")
+    kernel = start(folder)
+    assert [*hits.iterdir()] == []
+    assert kernel.run("import mine_alone; print(mine_alone.answer)") == "42\n"
+    assert [*hits.iterdir()] == []
+
+
+def test_dash_m_would_import_from_there_so_the_canaries_are_real(python: Path, tmp_path: Path) -> None:
+    labkit.plant(tmp_path, ["ipykernel_launcher"], tmp_path / "hits")
+    subprocess.run([python, "-m", "ipykernel_launcher"], cwd=tmp_path, timeout=60, check=True)
+    assert [path.name for path in (tmp_path / "hits").iterdir()] == ["ipykernel_launcher"]
