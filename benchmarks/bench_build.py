@@ -24,7 +24,7 @@ from timing import Timed, report, timed
 
 from d2lenv.engines import build
 from d2lenv.facts import platforms
-from d2lenv.solve import wheels
+from d2lenv.solve import uv, wheels
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import settings as variants
 
@@ -47,7 +47,6 @@ def run(*command: object, **variables: str) -> None:
 
 def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
     """(the tool, uv), each ``rounds`` times."""
-    uv = wheels.uv()
     space = workspace.load(ROOT)
     requirements = wheels.path_of(space, environment, platforms.current())
     tool = [sys.executable, "-m", "d2lenv", "--workspace", ROOT, "build", environment, "--engine", "wheels"]
@@ -58,8 +57,8 @@ def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
     for _ in range(rounds):
         shutil.rmtree(prefix)
         ours += timed("", lambda: run(*tool, "--prefix", prefix), runs=1).seconds
-        run(uv, "venv", "--clear", "--python", python, plain)
-        install = [uv, "pip", "install", "--python", plain, "--require-hashes", "-r", requirements]
+        run(uv.program(), "venv", "--clear", "--python", python, plain)
+        install = [uv.program(), "pip", "install", "--python", plain, "--require-hashes", "-r", requirements]
         theirs += timed("", lambda: run(*install), runs=1).seconds  # noqa: B023
     return Timed(f"d2lenv build {environment}", ours), Timed("uv pip install", theirs)
 
@@ -72,7 +71,7 @@ def bench_pip(environment: str, scratch: Path) -> Timed:
     cache = {"PIP_CACHE_DIR": str(scratch / "pip-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     run(python, "-m", "pip", "download", "--dest", scratch / "downloads", *options, **cache)
     shutil.rmtree(scratch / "downloads")
-    run(wheels.uv(), "venv", "--clear", "--python", python.resolve(), scratch / "pip")
+    run(uv.program(), "venv", "--clear", "--python", python.resolve(), scratch / "pip")
     target = build.python_of(scratch / "pip")
     install = [python, "-m", "pip", "--python", target, "install", *options]
     return timed("pip install", lambda: run(*install, **cache), runs=1)
@@ -89,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if platforms.current() not in variant.wheels:
         print(f"not checked: the package index has no {variant.name} for {platforms.current()}")
         return 0
-    cache = subprocess.run([wheels.uv(), "cache", "dir"], capture_output=True, check=True, timeout=60)
+    cache = subprocess.run([uv.program(), "cache", "dir"], capture_output=True, check=True, timeout=60)
     home = Path(os.fsdecode(cache.stdout.strip())).parent
     home.mkdir(parents=True, exist_ok=True)
     print(f"{len(wheels.read(space, variant.name, platforms.current()))} packages\n")
@@ -99,9 +98,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if not arguments.without_pip and free >= PIP_NEEDS:
             rows.append(bench_pip(variant.name, Path(folder)))
     status = report(rows)
-    ours, uv = rows[0].median_s, rows[1].median_s
-    print(f"\nd2lenv / uv   {ours / uv:6.2f}   at most {UV_LIMIT}")
-    missed = ours / uv > UV_LIMIT
+    ours, theirs = rows[0].median_s, rows[1].median_s
+    print(f"\nd2lenv / uv   {ours / theirs:6.2f}   at most {UV_LIMIT}")
+    missed = ours / theirs > UV_LIMIT
     if len(rows) == 3:
         print(f"pip / d2lenv  {rows[2].median_s / ours:6.1f}   at least {PIP_LIMIT:g}")
         missed |= rows[2].median_s / ours < PIP_LIMIT

@@ -14,7 +14,7 @@ import pytest
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines import interpreters
 from d2lenv.engines.interpreters import Interpreter
-from d2lenv.solve import wheels
+from d2lenv.solve import uv
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are shell scripts")
 
@@ -58,8 +58,8 @@ def write_script(path: Path, text: str) -> Path:
     return path
 
 
-def find(asked: Path | None = None, *, uv: str = "none", download: bool = False) -> Interpreter:
-    return interpreters.find(WANTED, asked, uv, lambda line: None, download=download)
+def find(asked: Path | None = None, *, download: bool = False) -> Interpreter:
+    return interpreters.find(WANTED, asked, lambda line: None, download=download)
 
 
 def test_this_python_is_recognised() -> None:
@@ -191,18 +191,19 @@ def test_uvs_own_is_used_and_downloaded_once_when_there_is_no_other(
 ) -> None:
     without_system_python(monkeypatch)
     managed = write_python(tmp_path / "managed" / "python")
-    uv = write_script(
+    script = write_script(
         tmp_path / "uv",
         f'echo "$2" >> {tmp_path}/asked\n'
         f'case "$2" in install) /usr/bin/touch {tmp_path}/there;;\n'
         f"find) [ -e {tmp_path}/there ] && echo {managed};; esac\n",
     )
+    monkeypatch.setattr(uv, "program", lambda: str(script))
     lines: list[str] = []
-    found = interpreters.find(WANTED, None, str(uv), lines.append)
+    found = interpreters.find(WANTED, None, lines.append)
     assert found == Interpreter(managed, WANTED, "uv's managed download")
     assert lines == ["no Python 3.10 here; asking uv to download one"]
     lines.clear()
-    interpreters.find(WANTED, None, str(uv), lines.append)
+    interpreters.find(WANTED, None, lines.append)
     assert lines == []
     assert (tmp_path / "asked").read_text(encoding="utf-8").split() == ["find", "install", "find", "find"]
 
@@ -211,18 +212,25 @@ def test_a_uv_that_fails_or_is_missing_leads_to_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_system_python(monkeypatch)
-    for uv in (str(write_script(tmp_path / "uv", "exit 2\n")), str(tmp_path / "none")):
+    for script in (str(write_script(tmp_path / "uv", "exit 2\n")), str(tmp_path / "none")):
+        monkeypatch.setattr(uv, "program", lambda path=script: path)
         with pytest.raises(D2lEnvError, match="no Python 3"):
-            find(uv=uv, download=True)
+            find(download=True)
 
 
 def test_the_real_uv_knows_the_words_that_are_used() -> None:
-    done = subprocess.run(
-        [wheels.uv(), "python", "find", "--managed-python", "--no-python-downloads", "--no-project", "3.2"],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    words = ("python", "find", "--managed-python", "--no-python-downloads", "--no-project", "3.2")
+    done = uv.run(*words, timeout_s=60)
     assert "unexpected argument" not in done.stderr
     assert done.returncode != 0
+
+
+def test_a_python_of_the_working_folder_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_python(tmp_path / "here" / "python3")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PATH", os.pathsep.join([".", "", str(tmp_path / "bin")]))
+    without_system_python(monkeypatch)
+    with pytest.raises(D2lEnvError, match="no Python 3"):
+        find()

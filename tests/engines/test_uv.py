@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,18 +271,23 @@ def test_without_uv_the_engine_says_so(tmp_path: Path, house: Path, monkeypatch:
     def none() -> str:
         raise D2lEnvError("uv is not installed")
 
-    monkeypatch.setattr(engine.wheels, "uv", none)
+    monkeypatch.setattr(engine.uv, "program", none)
     with pytest.raises(D2lEnvError, match="uv is not installed"):
         install(tmp_path, tmp_path / "prefix")
 
 
+@posix
 def test_a_uv_that_hangs_or_does_not_start_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "No such file" in engine._run([str(tmp_path / "none")], shown=False) or os.name == "nt"
+    monkeypatch.setattr(engine.uv, "program", lambda: str(tmp_path / "none"))
+    assert "No such file" in engine._run(["venv"], shown=False) or os.name == "nt"
+    script = tmp_path / "uv"
+    script.write_text("#!/bin/sh\nexec sleep 30\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(engine.uv, "program", lambda: str(script))
     monkeypatch.setattr(engine, "_TIMEOUT_S", 0.2)
-    command = [sys.executable, "-c", "import time; time.sleep(30)"]
-    assert engine._run(command, shown=False) == "no end after 0.2 s"
+    assert engine._run(["venv"], shown=False) == "no end after 0.2 s"
 
 
 @pytest.mark.parametrize(
@@ -297,3 +301,17 @@ def test_a_uv_that_hangs_or_does_not_start_is_an_error(
 )
 def test_the_next_step_fits_the_reason(reason: str, step: str) -> None:
     assert step in engine._next_step(reason)
+
+
+def test_a_configuration_beside_the_checkout_does_not_redirect_the_build(
+    tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It put everything elsewhere, and the build said that the prefix is ready."""
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (tmp_path, tmp_path / "root"):
+        (folder / "uv.toml").write_text(f'[pip]\ntarget = "{elsewhere.as_posix()}"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "root")
+    monkeypatch.setenv("UV_CONSTRAINT", str(tmp_path / "none.txt"))
+    built = install(tmp_path, tmp_path / "prefix")
+    assert wheelkit.run_of(built.python, "-c", "import greet") == ""
+    assert not elsewhere.exists()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -242,30 +240,12 @@ def test_a_version_that_the_index_does_not_have_is_an_error_with_uvs_reason(
     assert not (root / "envs" / "tiny").exists()
 
 
-def test_a_uv_that_takes_too_long_is_stopped() -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(30)"]
-    with pytest.raises(D2lEnvError, match=r"no end after 0\.2 s"):
-        wheels.run_uv(command, "waiting", timeout_s=0.2)
-
-
-# --- uv ---------------------------------------------------------------------------------------------
-
-
-def test_uv_is_found_beside_the_tool_then_on_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_uv_that_takes_too_long_is_stopped(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import uv
-
-    def nowhere() -> str:
-        raise FileNotFoundError
-
-    find = wheels.uv.__wrapped__  # type: ignore[attr-defined]
-    assert Path(find()).name.startswith("uv")
-    monkeypatch.setattr(uv, "find_uv_bin", nowhere)
-    program = tmp_path / ("uv.exe" if os.name == "nt" else "uv")
-    program.touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert Path(find()) == program
-    program.unlink()
-    with pytest.raises(D2lEnvError, match="uv is not installed"):
-        find()
+    monkeypatch.setattr(wheels, "_RESOLVE_TIMEOUT_S", 0.2)
+    with condakit.served(tmp_path / "house", delay_s=30) as slow:
+        monkeypatch.setenv("UV_FIND_LINKS", slow + "greet-9-py3-none-any.whl")
+        with pytest.raises(D2lEnvError) as caught:
+            lock_wheels(root)
+    assert caught.value.why == "no end after 0.2 s"

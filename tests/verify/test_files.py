@@ -23,6 +23,7 @@ from d2lenv.cli import app as cli
 from d2lenv.engines import build
 from d2lenv.prefix import baseline, marker
 from d2lenv.prefix.baseline import BaselineError
+from d2lenv.solve import uv
 from d2lenv.verify import files as verify
 from d2lenv.verify.files import Finding
 from proofkit import CONDA_SITE, SITE, Home
@@ -279,7 +280,7 @@ def test_a_swapped_wheel_with_the_right_name_and_version_is_found(
     wheelkit.write_wheel(tmp_path / "evil", "greet", "1.0", {"greet.py": "evil = 1\n"})
     wheel = tmp_path / "evil" / "greet-1.0-py3-none-any.whl"
     command = ["uv", "pip", "install", "--offline", "--reinstall", "--python", str(venv), str(wheel)]
-    subprocess.run([verify.wheels.uv(), *command[1:]], check=True, timeout=60, capture_output=True)
+    subprocess.run([uv.program(), *command[1:]], check=True, timeout=60, capture_output=True)
     result = found(home, venv)
     assert ("record-changed", f"{SITE}/greet-1.0.dist-info/RECORD", "greet") in result
     # It names its archive, which a wheel from the index does not.
@@ -330,10 +331,9 @@ def test_a_conda_package_changed_in_the_cache_is_downloaded_again_before_it_is_l
 def test_a_package_more_and_a_package_less_are_found(home: Home, venv: Path, tmp_path: Path) -> None:
     wheelkit.write_wheel(tmp_path / "more", "more", "2.0", {"more.py": "x = 1\n"})
     wheel = tmp_path / "more" / "more-2.0-py3-none-any.whl"
-    uv = verify.wheels.uv()
     for words in (["install", "--offline", str(wheel)], ["uninstall", "fast"]):
         subprocess.run(
-            [uv, "pip", *words, "--python", str(venv)], check=True, timeout=60, capture_output=True
+            [uv.program(), "pip", *words, "--python", str(venv)], check=True, timeout=60, capture_output=True
         )
     result = found(home, venv)
     assert ("package-extra", f"{SITE}/more-2.0.dist-info", "more") in result

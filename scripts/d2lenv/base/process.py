@@ -83,8 +83,12 @@ def run(
     timeout_s: float,
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    shown: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` without standard input and return its status and both outputs as text.
+
+    Args:
+        shown: its standard error goes to this process's own, as progress on a terminal must.
 
     Raises:
         OSError: if it cannot be started.
@@ -92,7 +96,8 @@ def run(
     """
     return subprocess.run(
         [str(word) for word in command],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.PIPE,
         encoding="utf-8",
         errors="backslashreplace",
         timeout=timeout_s,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.solve import uv
 
 _PROBE_TIMEOUT_S = 15.0
 _DOWNLOAD_TIMEOUT_S = 600.0
@@ -48,7 +49,7 @@ class Interpreter:
 
 
 def find(
-    version: str, asked: Path | None, uv: str, say: Callable[[str], None], *, download: bool = True
+    version: str, asked: Path | None, say: Callable[[str], None], *, download: bool = True
 ) -> Interpreter:
     """The first 64-bit CPython ``version`` in this order: ``asked``, the PATH, pyenv's versions, a conda
     base, the system's packages, uv's managed download.
@@ -56,7 +57,6 @@ def find(
     Args:
         version: ``3.10``.
         asked: ``--python``; nothing else is then tried.
-        uv: the uv program.
         download: whether uv may fetch one.
 
     Raises:
@@ -80,7 +80,7 @@ def find(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     if download:
-        found = _from_uv(version, uv, say)
+        found = _from_uv(version, say)
         if found is not None:
             return found
     raise D2lEnvError(
@@ -95,7 +95,11 @@ def candidates(version: str) -> Iterator[tuple[Path, str]]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     # What runs behind pyenv's shims is in its versions; they take a tenth of a second each to say so.
-    folders = [folder for folder in dict.fromkeys(folders) if folder and Path(folder) != pyenv / "shims"]
+    folders = [
+        folder
+        for folder in dict.fromkeys(folders)
+        if Path(folder).is_absolute() and Path(folder) != pyenv / "shims"
+    ]
     for name in (f"python{version}", "python3", "python"):
         # Every folder, not the first one alone: a shim that does not run may hide a Python that does.
         for folder in folders:
@@ -161,17 +165,10 @@ def _conda_bases() -> Iterator[Path]:
         yield Path.home() / name
 
 
-def _from_uv(version: str, uv: str, say: Callable[[str], None]) -> Interpreter | None:
+def _from_uv(version: str, say: Callable[[str], None]) -> Interpreter | None:
     def run(arguments: list[str]) -> str:
         try:
-            done = subprocess.run(
-                [uv, "python", *arguments],
-                capture_output=True,
-                text=True,
-                timeout=_DOWNLOAD_TIMEOUT_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
+            done = uv.run("python", *arguments, timeout_s=_DOWNLOAD_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""

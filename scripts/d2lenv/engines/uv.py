@@ -7,17 +7,17 @@ a file that is changed in place changes in the cache as well.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines import interpreters
 from d2lenv.engines.job import Job, disk_step
-from d2lenv.prefix import read as prefix
-from d2lenv.prefix import records as claims
-from d2lenv.solve import wheels
+from d2lenv.prefix import read as prefixes
+from d2lenv.prefix import records
+from d2lenv.solve import uv, wheels
 from d2lenv.workspace import settings as variants
 
 _TIMEOUT_S = 2 * 3600.0
@@ -37,7 +37,7 @@ def why_not(job: Job) -> str:
             )
         return tr("the package index has no {name} for {platform}", name=name, platform=platform)
     try:
-        wheels.uv()
+        uv.program()
     except D2lEnvError as error:
         return error.what
     return ""
@@ -62,18 +62,17 @@ def build(job: Job) -> None:
     Raises:
         D2lEnvError: no fitting Python, no network and a cold cache, another hash, a full disk.
     """
-    uv = wheels.uv()
     version = wheels.python_version(job.variant, job.lock, job.platform)
-    python = interpreters.find(version, job.python, uv, job.say)
+    python = interpreters.find(version, job.python, job.say)
     job.say(f"Python {version}: {python.path} ({python.source})")
     pins = wheels.read(job.workspace, job.variant.name, job.platform)
     job.say(tr("installing {count} packages into {prefix}", count=len(pins), prefix=job.prefix))
     # What uv's cache holds needs no network, not even to be asked whether it is there.
-    if not _attempt(job, uv, python, ("--offline",), shown=False):
+    if not _attempt(job, python, ("--offline",), shown=False):
         return
     job.say(tr("not all of them are in uv's cache; asking the package index"))
     shown = sys.stderr.isatty()
-    reason = _attempt(job, uv, python, (), shown=shown)
+    reason = _attempt(job, python, (), shown=shown)
     if reason:
         raise D2lEnvError(
             tr("the wheels of {name} cannot be installed", name=job.variant.name),
@@ -82,35 +81,33 @@ def build(job: Job) -> None:
         )
 
 
-def _attempt(
-    job: Job, uv: str, python: interpreters.Interpreter, options: tuple[str, ...], *, shown: bool
-) -> str:
-    """A new virtual environment with every wheel; returns why that failed, or nothing.
+def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...], *, shown: bool) -> str:
+    """Make a new virtual environment with every wheel; return why that failed, or nothing.
 
     Args:
         shown: uv draws its progress on the terminal, and says there itself what went wrong.
     """
     requirements = wheels.path_of(job.workspace, job.variant.name, job.platform)
-    venv = [
+    venv: list[str | Path] = [
         # Relocatable: it is built beside its place and renamed.
-        *(uv, "venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.variant.name}"),
-        *("--python", str(python.path), str(job.building)),
+        *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.variant.name}"),
+        *("--python", python.path, job.building),
     ]
-    install = [
-        *(uv, "pip", "install", "--python", str(job.building), "--requirements", str(requirements)),
+    install: list[str | Path] = [
+        *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps", *options),
     ]
     return _run(venv, shown=False) or _run(install, shown=shown) or _settle_conflicts(job, install)
 
 
-def _settle_conflicts(job: Job, install: list[str]) -> str:
+def _settle_conflicts(job: Job, install: list[str | Path]) -> str:
     """Give a file that two wheels bring to the one whose name comes first; returns why that failed.
 
     uv installs in parallel and lets the last one win, so `jupyter.py`, which jupyter 1.0.0 and jupyter-core
     both have, was now one and now the other (seen 2026-11-22 with `d2lenv repro`).
     """
     wrong: set[str] = set()
-    for path, owners in claims.conflicts(prefix.read(job.building)).items():
+    for path, owners in records.conflicts(prefixes.read(job.building)).items():
         winner = min(owners)
         if hashlib.sha256((job.building / path).read_bytes()).hexdigest() != owners[winner]:
             wrong.add(winner)
@@ -122,23 +119,11 @@ def _settle_conflicts(job: Job, install: list[str]) -> str:
     return ""
 
 
-def _run(command: list[str], *, shown: bool) -> str:
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
-    # An active environment of the reader's is not the one to install into.
-    environment.pop("VIRTUAL_ENV", None)
-    environment.pop("CONDA_PREFIX", None)
+def _run(arguments: list[str | Path], *, shown: bool) -> str:
+    """Run uv; return why it failed, or nothing."""
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=None if shown else subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-            timeout=_TIMEOUT_S,
-            check=False,
+        done = uv.run(
+            *arguments, timeout_s=_TIMEOUT_S, shown=shown, pip_index=True, UV_PYTHON_DOWNLOADS="never"
         )
     except subprocess.TimeoutExpired:
         return tr("no end after {seconds} s", seconds=f"{_TIMEOUT_S:g}")
@@ -157,7 +142,4 @@ def _next_step(reason: str) -> str:
         return tr("the index or the cache holds another file than the locked one; try `uv cache clean`")
     if sys.platform == "win32" and "os error 206" in reason:
         return tr("move the checkout to a shorter path")
-    return tr(
-        "check the network, or name a package index that answers in UV_DEFAULT_INDEX: uv does not read "
-        "pip's settings"
-    )
+    return tr("check the network, or name a package index that answers in UV_DEFAULT_INDEX")

@@ -8,15 +8,13 @@ it resolves for another platform and Python than the one it runs on.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -26,6 +24,7 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
+from d2lenv.solve import uv
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.lockfile import digest as conda_digest
 from d2lenv.workspace.manifest import Workspace
@@ -81,26 +80,6 @@ class Difference:
 def path_of(workspace: Workspace, environment: str, platform: str) -> Path:
     """Where the requirements of (environment, platform) stand."""
     return workspace.root / "envs" / environment / f"requirements-{platform}.txt"
-
-
-@cache
-def uv() -> str:
-    """The uv program: the one installed beside d2lenv, else the one on the PATH.
-
-    Raises:
-        D2lEnvError: there is none.
-    """
-    try:
-        from uv import find_uv_bin
-
-        return str(find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-        if found is None:
-            raise D2lEnvError(
-                tr("uv is not installed"), fix=tr("install it: `python -m pip install uv`")
-            ) from None
-        return found
 
 
 def parse(text: str, where: str) -> list[Pin]:
@@ -262,45 +241,35 @@ def resolve(
         answer.write_text(
             "".join(f"{name}=={version}\n" for name, version in sorted(preferred.items())), encoding="utf-8"
         )
-        command = [
-            *(uv(), "pip", "compile", "--quiet", str(asked), "--output-file", str(answer)),
+        arguments: list[str | Path] = [
+            *("pip", "compile", "--quiet", asked, "--output-file", answer, "--python", sys.executable),
             *("--python-version", python_version(variant, lock, platform)),
             *("--python-platform", _UV_PLATFORMS[platform]),
             *("--exclude-newer", variant.exclude_newer),
             *("--only-binary", ":all:", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-sources"),
         ]
-        run_uv(command, tr("{name} for {platform} cannot be resolved", name=variant.name, platform=platform))
+        _run(arguments, tr("{name} for {platform} cannot be resolved", name=variant.name, platform=platform))
         return parse(answer.read_text(encoding="utf-8"), answer.name)
 
 
-def run_uv(command: Sequence[str], what: str, timeout_s: float = _RESOLVE_TIMEOUT_S) -> None:
+def _run(arguments: Sequence[str | Path], failure: str) -> None:
     """Run uv, quietly unless it fails.
 
     Raises:
-        D2lEnvError: it failed or took longer than ``timeout_s``; ``what`` comes first, then uv's reason.
+        D2lEnvError: if it fails or takes too long; ``failure`` comes first, then uv's reason.
     """
-    # A Python to build with is never needed here: without this uv tries, slowly, to download one.
-    environment = {**os.environ, "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
     try:
-        done = subprocess.run(
-            list(command),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
+        # A Python to build with is never needed here: without this uv tries, slowly, to download one.
+        done = uv.run(*arguments, timeout_s=_RESOLVE_TIMEOUT_S, UV_PYTHON_DOWNLOADS="never")
     except subprocess.TimeoutExpired as error:
-        raise D2lEnvError(what, why=tr("no end after {seconds} s", seconds=f"{timeout_s:g}")) from error
-    if done.returncode != 0:
-        reason = "\n".join(line for line in done.stderr.strip().splitlines()[-20:])
         raise D2lEnvError(
-            what,
-            why=reason,
+            failure, why=tr("no end after {seconds} s", seconds=f"{_RESOLVE_TIMEOUT_S:g}")
+        ) from error
+    if done.returncode != 0:
+        raise D2lEnvError(
+            failure,
+            why="\n".join(done.stderr.strip().splitlines()[-20:]),
             fix=tr(
                 "check the network, or name a package index that answers in UV_DEFAULT_INDEX: uv does not "
                 "read pip's settings"
@@ -375,7 +344,7 @@ def lock_wheels(
         pins = resolve(workspace, lock, variant, platform, present)
         return path_of(workspace, variant.name, platform), text_of(pins, head)
 
-    uv()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
+    uv.program()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
     # uv waits for the index most of the time.
     with ThreadPoolExecutor(max_workers=4) as pool:
         texts = dict(pool.map(answer, todo))
