@@ -141,7 +141,7 @@ def test_it_becomes_the_tool_and_nothing_is_imported_from_the_working_folder(tmp
         f"run.tool = lambda: {sys.executable!r}; sys.exit(run.main(sys.argv[1:]))"
     )
     for words, status, text in (
-        (["doctor", "--plan", "d2l==1.0.3", "--json"], 0, '"healthy": true'),
+        (["doctor", "--plan", "d2l==1.0.3", "--json"], 0, '"ok": true'),
         (["no-such-command"], 2, ""),
         (["nox", "--version"], 0, ""),
     ):
