@@ -1,4 +1,4 @@
-"""The books' notebooks: archives unpacked safely, data found by its sha1, a missing network told apart."""
+"""The books' notebooks: all are found, data by its sha1, a missing network told apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,109 +19,6 @@ from d2lenv.smoke import run as smoke
 
 DATA = Path(__file__).parents[1] / "data"
 BOOK, BOOK_DATA = DATA / "book", DATA / "book-data"
-
-
-# -------------------------------------------------------------------------------------------------- get
-
-
-def archive(path: Path, *names: str, **contents: str) -> Path:
-    with zipfile.ZipFile(path, "w") as file:
-        for name in names:
-            file.writestr(name, contents.get(name, "{}"))
-    return path
-
-
-def test_without_a_file_the_address_is_said_and_nothing_is_fetched(tmp_path: Path) -> None:
-    for edition, address in (
-        ("en", "https://d2l.ai/d2l-en-1.0.3.zip"),
-        ("zh", "https://zh-v2.d2l.ai/d2l-zh-2.0.0.zip"),
-    ):
-        with pytest.raises(D2lEnvError, match="no sha256 is known") as caught:
-            books.get(edition, None, tmp_path / "books")
-        assert address in caught.value.fix
-    assert not (tmp_path / "books").exists()
-
-
-def test_one_frameworks_notebooks_and_what_all_share_are_unpacked(tmp_path: Path) -> None:
-    file = archive(
-        tmp_path / "d2l.zip",
-        "pytorch/chapter_one/index.ipynb",
-        "pytorch/img/a.svg",
-        "mxnet/chapter_one/index.ipynb",
-        "img/shared.svg",
-        "__MACOSX/x",
-    )
-    target, digest = books.get("en", file, tmp_path / "books" / "en")
-    found = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
-    assert found == ["chapter_one/index.ipynb", "img/a.svg", "img/shared.svg"]
-    assert len(digest) == 64
-    with pytest.raises(D2lEnvError, match="is there already"):
-        books.get("en", file, target)
-
-
-def test_an_archive_without_the_framework_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    file = archive(tmp_path / "d2l.zip", "mxnet/a.ipynb")
-    with pytest.raises(D2lEnvError, match="no notebooks for pytorch"):
-        books.get("en", file, tmp_path / "en")
-    assert sorted(tmp_path.iterdir()) == [file]
-
-
-@pytest.mark.parametrize(
-    "name", ["../out.ipynb", "/etc/out.ipynb", "pytorch/../../out.ipynb", "C:\\out.ipynb"]
-)
-def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    file = archive(tmp_path / "d2l.zip", "pytorch/a.ipynb", name)
-    with pytest.raises(D2lEnvError, match="leads out of its folder"):
-        books.get("en", file, tmp_path / "en")
-    assert sorted(tmp_path.iterdir()) == [file]
-
-
-def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
-    link = zipfile.ZipInfo("pytorch/link.ipynb")
-    link.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(tmp_path / "d2l.zip", "w") as file:
-        file.writestr(link, "/etc/passwd")
-    with pytest.raises(D2lEnvError, match="leads out of its folder"):
-        books.get("en", tmp_path / "d2l.zip", tmp_path / "en")
-
-
-def test_a_file_that_is_no_archive_and_one_that_unpacks_to_too_much_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "half.zip").write_bytes(b"PK\x03\x04half a download")
-    with pytest.raises(D2lEnvError, match="not a zip archive"):
-        books.get("en", tmp_path / "half.zip", tmp_path / "en")
-    monkeypatch.setattr(books, "_MOST_BYTES", 1)
-    with pytest.raises(D2lEnvError, match="more than a book has"):
-        books.get("en", archive(tmp_path / "big.zip", "pytorch/a.ipynb"), tmp_path / "en")
-    with pytest.raises(D2lEnvError, match="cannot be read"):
-        books.get("en", tmp_path / "none.zip", tmp_path / "en")
-
-
-def test_an_archive_with_another_sha256_than_the_known_one_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(books.ARCHIVES, "en", books.Archive("https://books.example/a.zip", "1.0.3", "0" * 64))
-    with pytest.raises(D2lEnvError, match="not the archive that it should be"):
-        books.get("en", archive(tmp_path / "a.zip", "pytorch/a.ipynb"), tmp_path / "en")
-
-
-def test_a_target_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(D2lEnvError, match="cannot be written"):
-        books.get("en", archive(tmp_path / "a.zip", "pytorch/a.ipynb"), tmp_path / "file" / "en")
-
-
-def test_the_command_unpacks_and_says_what_the_notebooks_need(tmp_path: Path) -> None:
-    file = archive(tmp_path / "a.zip", "pytorch/a.ipynb")
-    words = ["--workspace", str(tmp_path), "books", "get", "zh", str(file)]
-    result = CliRunner().invoke(cli.cli, words, catch_exceptions=False)
-    assert result.exit_code == 0
-    assert "d2l 0.17.6" in result.output
-    assert (tmp_path / "books" / "zh" / "a.ipynb").exists()
-    result = CliRunner().invoke(cli.cli, [*words, "--folder", str(tmp_path / "x"), "--json"])
-    assert json.loads(result.output)["notebooks"] == 1
-    assert json.loads(result.output)["sha256_known"] is False
 
 
 # ------------------------------------------------------------------------------------------------ stage
@@ -178,8 +74,17 @@ def test_where_links_are_not_allowed_files_are_copied(
     assert not copied.is_symlink()
 
 
-def test_a_book_has_chapters_and_a_folder_of_notebooks_has_none() -> None:
+def test_a_book_has_chapters_and_a_folder_of_notebooks_has_none(tmp_path: Path) -> None:
     assert books.has_chapters(BOOK)
+    # Both real books have pages beside their chapters.
+    book = shutil.copytree(BOOK, tmp_path / "book")
+    for name in ("index", "zreferences"):
+        shutil.copy(BOOK / "chapter_recurrent" / "index.ipynb", book / f"{name}.ipynb")
+    (book / "index").mkdir()
+    (book / ".ipynb_checkpoints").mkdir()
+    shutil.copy(book / "index.ipynb", book / ".ipynb_checkpoints" / "index-checkpoint.ipynb")
+    assert books.has_chapters(book)
+    assert len(books.stage(book, (), None, tmp_path / "scratch")) == len(books.find(BOOK)) + 2
     assert not books.has_chapters(BOOK / "chapter_recurrent")  # runs in its own place unless --data is given
 
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from d2lenv.base.messages import printable_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,7 +37,7 @@ def err() -> Console:
 def note(text: str) -> None:
     """One line of progress or explanation, on standard error."""
     with suppress(OSError):  # the terminal was closed: there is nobody left to tell
-        err().print(text, markup=False, soft_wrap=True)
+        err().print(printable_lines(text), markup=False, soft_wrap=True)
 
 
 def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> dict[str, object]:

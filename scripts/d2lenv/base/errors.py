@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import printable_lines, tr
 
 FAILED = 1
 """Exit status: a finding, or a check or a command that failed."""
@@ -33,7 +33,8 @@ class D2lEnvError(Exception):
             lines.append(tr("why: {reason}", reason=self.why))
         if self.fix:
             lines.append(tr("next: {step}", step=self.fix))
-        return "\n".join(lines)
+        # Names of files and lines of logs come from elsewhere.
+        return printable_lines("\n".join(lines))
 
     def as_dict(self) -> dict[str, str]:
         """The same for ``--json``."""

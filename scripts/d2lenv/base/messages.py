@@ -60,3 +60,8 @@ def printable(text: str) -> str:
     direction of writing are shown as ``\\x1b``; undecodable bytes as ``\\udc80``.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """``text`` as :func:`printable`, with its line ends and tabs."""
+    return "\n".join(printable(line) for line in text.expandtabs().split("\n"))

@@ -205,10 +205,10 @@ def books_get(
     as_json: bool,
 ) -> None:
     from d2lenv.base.console import note, print_json
-    from d2lenv.learn import books
+    from d2lenv.learn import archives, books
 
-    target, digest = books.get(edition, archive, folder or place.root() / "books" / edition, framework)
-    count, book = len(books.find(target)), books.ARCHIVES[edition]
+    target, digest = archives.get(edition, archive, folder or place.root() / "books" / edition, framework)
+    count, book = len(books.find(target)), archives.ARCHIVES[edition]
     if as_json:
         known = bool(book.sha256)
         data = {"folder": str(target), "notebooks": count, "sha256": digest, "sha256_known": known}

@@ -1,162 +1,16 @@
-"""The books' own notebooks: where they are, how they are unpacked, how they run without a network.
-
-The addresses are those that the books' installation chapters print (seen on 2026-11-22 in several independent
-copies of those chapters). No sha256 of the archives was seen anywhere, so none is given and nothing is
-downloaded: a file that cannot be checked is the reader's to fetch.
-"""
+"""The books' own notebooks: found, laid out, and run without a network."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-import stat
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.smoke.run import Check, NotebookResult
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A book's archive of notebooks.
-
-    Attributes:
-        address: where the book says that it is.
-        sha256: of the file; empty because nobody has been seen to state it.
-        d2l: the release of the library that its notebooks need.
-    """
-
-    address: str
-    d2l: str
-    sha256: str = ""
-
-
-ARCHIVES = {
-    "en": Archive("https://d2l.ai/d2l-en-1.0.3.zip", "1.0.3"),
-    "zh": Archive("https://zh-v2.d2l.ai/d2l-zh-2.0.0.zip", "0.17.6"),
-}
-
-FRAMEWORKS = ("pytorch", "mxnet", "tensorflow", "jax", "paddle")
-"""The folders at the top of an archive, one set of notebooks each."""
-
-# Both archives together are far smaller; a file that unpacks to more is not one of them.
-_MOST_BYTES = 8 * 10**9
-
-
-# ---------------------------------------------------------------------------------------------- get
-
-
-def get(edition: str, archive: Path | None, target: Path, framework: str = "pytorch") -> tuple[Path, str]:
-    """Unpack one framework's notebooks of a downloaded archive into ``target``.
-
-    Returns:
-        the folder with the chapters, and the archive's sha256.
-
-    Raises:
-        D2lEnvError: no archive is given (the message says where it is), it is none, or ``target`` is taken.
-    """
-    book = ARCHIVES[edition]
-    if archive is None:
-        name = book.address.rsplit("/", 1)[1]
-        raise D2lEnvError(
-            tr("d2lenv does not download {name}: no sha256 is known to check it with", name=name),
-            fix=tr(
-                "`curl -L -O {address}`, then `d2lenv books get {edition} {name}`",
-                address=book.address,
-                edition=edition,
-                name=name,
-            ),
-        )
-    if target.exists():
-        raise D2lEnvError(
-            tr("{path} is there already", path=target),
-            fix=tr("choose another --folder, or remove it yourself"),
-            status=USAGE,
-        )
-    digest = _sha256(archive)
-    if book.sha256 and digest != book.sha256:
-        raise D2lEnvError(
-            tr("{path} is not the archive that it should be", path=archive),
-            why=f"sha256 {digest} != {book.sha256}",
-            fix=tr("download it again"),
-        )
-    building = target.with_name(f".{target.name}.unpacking")
-    shutil.rmtree(building, ignore_errors=True)
-    try:
-        with zipfile.ZipFile(archive) as file:
-            members = list(_members(file, framework))
-            if sum(member.file_size for member, _ in members) > _MOST_BYTES:
-                raise D2lEnvError(tr("{path} unpacks to more than a book has", path=archive))
-            for member, place in members:
-                path = building.joinpath(*place.parts)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with file.open(member) as source, path.open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
-        if not any(building.rglob("*.ipynb")):
-            raise D2lEnvError(
-                tr("{path} has no notebooks for {framework}", path=archive, framework=framework),
-                fix=tr("choose one of: {names}", names=", ".join(FRAMEWORKS)),
-                status=USAGE,
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building.rename(target)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise D2lEnvError(
-            tr("{path} is not a zip archive that can be read", path=archive),
-            why=str(error),
-            fix=tr("download it again"),
-        ) from error
-    except OSError as error:
-        raise D2lEnvError(
-            tr("{path} cannot be written", path=error.filename or target),
-            why=error.strerror or str(error),
-            fix=tr("free some space or make the folder writable, then run the command again"),
-        ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return target, digest
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise D2lEnvError(
-            tr("{path} cannot be read", path=path), why=error.strerror or str(error), status=USAGE
-        ) from error
-    return digest.hexdigest()
-
-
-def _members(file: zipfile.ZipFile, framework: str) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """(file in the archive, its place below the target): the framework's, and what all frameworks share.
-
-    Raises:
-        D2lEnvError: a name leads out of the folder.
-    """
-    for member in file.infolist():
-        place = PurePosixPath(member.filename.replace("\\", "/"))
-        link = stat.S_ISLNK(member.external_attr >> 16)
-        if place.is_absolute() or ".." in place.parts or ":" in member.filename or link:
-            raise D2lEnvError(
-                tr("the archive has a file that leads out of its folder: {name}", name=member.filename)
-            )
-        if member.is_dir() or place.parts[0] == "__MACOSX":
-            continue
-        if place.parts[0] == framework:
-            yield member, PurePosixPath(*place.parts[1:])
-        elif place.parts[0] not in FRAMEWORKS:
-            yield member, place
-
-
-# -------------------------------------------------------------------------------------------- smoke
 
 
 def find(folder: Path) -> tuple[Path, ...]:
@@ -176,8 +30,14 @@ def find(folder: Path) -> tuple[Path, ...]:
 
 
 def has_chapters(folder: Path) -> bool:
-    """Are the notebooks of ``folder`` in folders of their own, as a book's are?"""
-    return not any(folder.glob("*.ipynb")) and any(folder.glob("*/*.ipynb"))
+    """Return whether notebooks lie in folders below ``folder``, as a book's do, whatever lies in it besides.
+
+    Both books have an ``index.ipynb`` beside their chapters.
+
+    Raises:
+        D2lEnvError: if there are no notebooks.
+    """
+    return any(path.parent != folder for path in find(folder))
 
 
 def stage(folder: Path, names: Sequence[str], data: Path | None, scratch: Path) -> tuple[Path, ...]:
