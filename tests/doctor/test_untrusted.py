@@ -180,7 +180,7 @@ def test_fix_yes_imports_nothing_from_the_working_folder(
     python.chmod(0o755)
     for name in ("pip", "runpy", "argparse", "json"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()\n")
-    command = [sys.executable, "-c", "import sys; sys.path.pop(0); from d2lenv.cli.app import main; main()"]
+    command = [sys.executable, "-c", "import sys; sys.path.pop(0); from d2lenv.cli.main import main; main()"]
     done = subprocess.run(
         [*command, "doctor", str(env.path), "--fix", "--yes", "--json"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
