@@ -8,6 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from d2lenv.base import files
 from d2lenv.base.console import note, out, print_json
 from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
@@ -15,8 +18,9 @@ from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import tr
 from d2lenv.export import table as bundles
 from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, manifest, requirements, sbom
-from d2lenv.export.table import Bundle
-from d2lenv.workspace import lockfile
+from d2lenv.export.table import Bundle, Package
+from d2lenv.solve import wheels
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import LOCK, Workspace
 
@@ -89,6 +93,10 @@ class Request:
     previous: str | None = None
     write: bool = True
 
+    def wants(self, name: str) -> bool:
+        """Whether the format is among those asked for."""
+        return not self.formats or name in self.formats
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -133,14 +141,17 @@ def of_workspace(workspace: Workspace, request: Request) -> Plan:
     """
     lock = lockfile.read(workspace.lock)
     learners = [n for n in workspace.environments if n in lock.environments and n not in NOT_EXPORTED]
-    chosen = _known(lock, request.names or learners)
+    wheels_alone = {
+        n: v for n, v in settings.load(workspace).items() if n not in lock.environments and v.wheels
+    }
+    chosen = _known(lock, [n for n in request.names or learners if n not in wheels_alone])
     file = f"{ENVS}/{manifest.PREVIOUS}"
     release = _release(workspace, workspace.root / file, request.previous)
     found: list[Bundle] = []
+    seen: dict[str, Package] = {}
     for name in chosen:
-        one = bundles.read(
-            lock, name, title=f"d2l-{name}", folder=f"{ENVS}/{name}", command=f"d2lenv export {name}"
-        )
+        title, folder, command = f"d2l-{name}", f"{ENVS}/{name}", f"d2lenv export {name}"
+        one = bundles.read(lock, name, title=title, folder=folder, command=command, seen=seen)
         specs = workspace.environments[name].specs if name in workspace.environments else {}
         asked = {platform: frozenset(spec.name for spec in wanted) for platform, wanted in specs.items()}
         found.append(_with_release(replace(one, asked=asked, binder=name == BINDER_ENVIRONMENT), release))
@@ -152,9 +163,36 @@ def of_workspace(workspace: Workspace, request: Request) -> Plan:
             for path in sorted((workspace.root / ENVS).iterdir())
             if path.is_dir() and path.name not in lock.environments
         ]
-    wanted = not request.formats or REQUIREMENTS in request.formats
-    lists = requirements.problems(workspace, lock, request.names) if wanted else {}
-    return _plan(workspace.root, found, folders, {file: release}, request, lists)
+    lists = requirements.problems(workspace, lock, request.names) if request.wants(REQUIREMENTS) else {}
+    plan = _plan(workspace.root, found, folders, {file: release}, request, lists)
+    pinned = [wheels_alone[name] for name in request.names or wheels_alone if name in wheels_alone]
+    return replace(plan, texts={**plan.texts, **_of_pins(workspace, pinned, request)})
+
+
+def _of_pins(workspace: Workspace, variants: Iterable[settings.Variant], request: Request) -> dict[str, str]:
+    """The SBOMs of environments that exist as wheels alone, from their requirements files."""
+    texts: dict[str, str] = {}
+    for variant in variants if request.wants("sbom") else ():
+        name = variant.name
+        asked = [
+            canonicalize_name(Requirement(text).name) for text in (*variant.requirements, *variant.extra)
+        ]
+        for platform in variant.wheels:
+            pins = wheels.read(workspace, name, platform)
+            digest = wheels.digest(pins)
+            source = wheels.path_of(workspace, name, platform).name
+            head = f"Made from {source} (pins: sha256 {digest}), by `d2lenv export {name}`. Do not edit."
+            folder = f"{ENVS}/{name}"
+            texts |= sbom.of_pins(
+                title=f"d2l-{name}",
+                folder=folder,
+                platform=platform,
+                pins=pins,
+                asked=asked,
+                head=head,
+                digest=digest,
+            )
+    return texts
 
 
 def of_lock(path: Path, output: Path, request: Request) -> Plan:
@@ -370,7 +408,7 @@ def _plan(
     incomplete: list[str] = []
     notes: list[str] = []
     for name, one_format in FORMATS.items():
-        if request.formats and name not in request.formats:
+        if not request.wants(name):
             continue
         covered += [f"{folder}/{pattern}" for folder in folders for pattern in one_format.names]
         for one in found:
@@ -392,7 +430,7 @@ def _plan(
                     )
                 )
     for path, one_release in release.items():
-        if one_release is not None and (not request.formats or "manifest" in request.formats):
+        if one_release is not None and request.wants("manifest"):
             texts[path] = manifest.previous_text(one_release)
     return Plan(
         root=root,

@@ -8,7 +8,6 @@ package's name, version, build string or https address is refused by name, and n
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
-from rattler import PackageRecord
+from rattler import PackageRecord, RepoDataRecord
 from rattler.lock import CondaLockedBinaryPackage, PypiLockedPackage
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.facts.names import METAPACKAGES, pypi_name_of
 from d2lenv.workspace import lockfile
 from d2lenv.workspace.channels import CHANNEL_HOST, channel_url
 from d2lenv.workspace.lockfile import Lock
@@ -34,6 +34,10 @@ _VERSION = re.compile(r"[A-Za-z0-9_.+!-]+")
 _BUILD = re.compile(r"[A-Za-z0-9_.+]+")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_.+!=@-]+")
+# By far the most: nothing in it to decode or to refuse but a segment of dots and a token.
+_PLAIN_URL = re.compile(
+    r"https://[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]/([A-Za-z0-9_.+!=@-]+(?:/[A-Za-z0-9_.+!=@-]+)*)"
+)
 _PLAIN_ASCII = re.compile(r"[ -~]+")
 _ARCHIVES = (".conda", ".tar.bz2")
 # What pip installs from: wheels and source archives.
@@ -50,6 +54,7 @@ class Package:
         md5, sha256: lower-case hex; empty where the lock has none.
         size: bytes of the archive; None where the lock does not say.
         depends: match specs as in the channel's index.
+        pypi: the name on the Python package index of what it installs; empty for what is not Python's.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Package:
     size: int | None
     license: str
     depends: tuple[str, ...]
+    pypi: str = ""
 
     @property
     def archive(self) -> str:
@@ -180,14 +186,26 @@ def folder_name(name: str) -> str:
     return name
 
 
-def read(lock: Lock, environment: str, *, title: str, folder: str, command: str) -> Bundle:
+def read(
+    lock: Lock,
+    environment: str,
+    *,
+    title: str,
+    folder: str,
+    command: str,
+    seen: dict[str, Package] | None = None,
+) -> Bundle:
     """The environment's packages, each checked.
+
+    Args:
+        seen: address → package, of other environments of this lock: what was checked is not checked again.
 
     Raises:
         D2lEnvError: a package is a source or path package, or something about it must not reach a file;
             the message names the package.
     """
     folder_name(environment)
+    seen = {} if seen is None else seen
     targets: list[Target] = []
     channels = tuple(_channel(url) for url in lock.channels(environment))
     for name in lock.platforms(environment):
@@ -199,7 +217,7 @@ def read(lock: Lock, environment: str, *, title: str, folder: str, command: str)
         for locked in lock.environments[environment].packages(place) or []:
             if isinstance(locked, CondaLockedBinaryPackage):
                 record = locked.repo_data_record()
-                package = _package(json.loads(record.to_json()), str(place.subdir))
+                package = _checked(lock, record, str(place.subdir), seen)
                 records.append(record)
                 packages[package.name] = package
             elif isinstance(locked, PypiLockedPackage):
@@ -232,7 +250,17 @@ def read(lock: Lock, environment: str, *, title: str, folder: str, command: str)
     )
 
 
-def _package(data: dict[str, object], subdir: str) -> Package:
+def _checked(lock: Lock, record: RepoDataRecord, subdir: str, seen: dict[str, Package]) -> Package:
+    if record.url not in seen:
+        seen[record.url] = _package(lock.record_data(record))
+    package = seen[record.url]
+    if package.subdir not in (subdir, "noarch"):
+        why = tr("its address {url} is not one for {platform}", url=ascii(package.url), platform=subdir)
+        raise _refused(package.name, why)
+    return package
+
+
+def _package(data: dict[str, object]) -> Package:
     """One record, from py-rattler's own JSON of it."""
     name = str(data["name"])
     version, build, url = str(data["version"]), str(data.get("build", "")), str(data["url"])
@@ -255,10 +283,8 @@ def _package(data: dict[str, object], subdir: str) -> Package:
                 package=f"{name} {version} {build}",
             ),
         )
-    if len(segments) < 2 or segments[-2] not in (subdir, "noarch"):
-        raise _refused(
-            name, tr("its address {url} is not one for {platform}", url=ascii(url), platform=subdir)
-        )
+    if len(segments) < 2:
+        raise _refused(name, tr("{url} is not a conda archive", url=ascii(url)))
     raw_depends = data.get("depends", [])
     depends = tuple(str(item) for item in raw_depends) if isinstance(raw_depends, list) else ()
     for item in depends:
@@ -281,7 +307,18 @@ def _package(data: dict[str, object], subdir: str) -> Package:
         size=size if isinstance(size, int) else None,
         license=licence,
         depends=depends,
+        pypi=_pypi(name, build, data),
     )
+
+
+def _pypi(name: str, build: str, data: dict[str, object]) -> str:
+    if name in METAPACKAGES:
+        return ""
+    raw = data.get("purls")
+    found = pypi_name_of(name, build, map(str, raw) if isinstance(raw, list) else ())
+    if found and not _NAME.fullmatch(found):
+        raise _refused(name, tr("its {field} is {value}", field="purls", value=ascii(found)))
+    return found or ""
 
 
 def _wheel(locked: PypiLockedPackage) -> Wheel:
@@ -337,6 +374,10 @@ def _segments(name: str, url: str) -> list[str]:
             some reader of the exported files would take for something else (``$`` and ``~`` are expanded
             in explicit files: CEP 23).
     """
+    if plain := _PLAIN_URL.fullmatch(url):
+        segments = plain[1].split("/")
+        if segments[0] != "t" and all(part.strip(".") for part in segments):
+            return segments
     fine = bool(_PLAIN_ASCII.fullmatch(url))
     parts = urlsplit(url) if fine else None
     if parts is None or parts.scheme != "https" or not url.startswith("https://"):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rattler import LockFile, RepoDataRecord
 from rattler.exceptions import ParseCondaLockError
@@ -47,6 +48,7 @@ class Lock:
     environments: Mapping[str, LockEnvironment] = field(repr=False, compare=False)
     format: int = FORMAT
     _records: dict[Key, tuple[RepoDataRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _data: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def platforms(self, environment: str) -> tuple[str, ...]:
@@ -94,10 +96,16 @@ class Lock:
         self._records[environment, platform] = records
         return records
 
+    def record_data(self, record: RepoDataRecord) -> dict[str, Any]:
+        """Return :func:`record_data` of a record; this lock says the same of an address everywhere."""
+        if record.url not in self._data:
+            self._data[record.url] = record_data(record)
+        return self._data[record.url]
+
     def record_digest(self, record: RepoDataRecord) -> str:
-        """:func:`record_digest` of a record of this lock, which says the same of an address everywhere."""
+        """Return :func:`record_digest` of a record of this lock."""
         if record.url not in self._digests:
-            self._digests[record.url] = record_digest(record)
+            self._digests[record.url] = _sha256(self.record_data(record))
         return self._digests[record.url]
 
     def wheels(self, environment: str, platform: str) -> tuple[PypiLockedPackage, ...]:
@@ -157,13 +165,18 @@ def _not_a_lock(path: Path, why: str) -> DamagedLock:
     )
 
 
-def record_digest(record: RepoDataRecord) -> str:
-    """sha256 (hex) over everything the lock says of a record, as one canonical JSON line."""
-    data = json.loads(record.to_json())
+def record_data(record: RepoDataRecord) -> dict[str, Any]:
+    """Return everything the lock says of a record."""
+    data: dict[str, Any] = json.loads(record.to_json())
     # `arch` and `platform` repeat the subdir; py-rattler fills them in only when it reads a lock.
     for derived in ("arch", "platform"):
         data.pop(derived, None)
-    return _sha256(data)
+    return data
+
+
+def record_digest(record: RepoDataRecord) -> str:
+    """Return sha256 (hex) over everything the lock says of a record, as one canonical JSON line."""
+    return _sha256(record_data(record))
 
 
 def _sha256(data: object) -> str:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -133,6 +134,7 @@ def _entry(package: Package | Wheel, manager: str, subdir: str, depends: dict[st
     return "".join(lines)
 
 
+@cache
 def conda_dependencies(package: Package) -> dict[str, str]:
     """name → constraint, as conda-lock writes them; ``python >=3.10`` → ``{"python": ">=3.10"}``.
 
