@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import channelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli.app import cli
 from d2lenv.export import plan
@@ -291,6 +292,62 @@ def test_with_another_lock_the_previous_release_is_a_file(tmp_path: Path) -> Non
     assert "Nothing changed." in (tmp_path / "out/default/MANIFEST.md").read_text(encoding="utf-8")
     result = CliRunner().invoke(cli, [*words, "v1"], standalone_mode=False)
     assert isinstance(result.exception, D2lEnvError)
+
+
+# -- manifests as pixi 0.73 and later take them ----------------------------------------------------------
+
+INLINE = """\
+[workspace]
+name = "small"
+channels = ["main", "extra"]
+platforms = ["linux-64"]
+
+[environments]
+default = []
+bare = { no-default-feature = true }
+inline = { no-default-feature = true, dependencies = {
+    app = "*",  # a table over several lines with a comma at its end is TOML 1.1
+}, }
+"""
+
+
+def test_a_manifest_with_empty_and_inline_environments_is_exported(tmp_path: Path) -> None:
+    snapshot_folder = channelkit.small_snapshot(tmp_path / "channels")
+    root = channelkit.write_workspace(tmp_path / "workspace", INLINE)
+    assert channelkit.d2lenv(root, "lock", "--snapshot", str(snapshot_folder)).returncode == 0
+    assert code(run(root)) == 0
+    made = {path for path in snapshot(root) if path.startswith("envs/") and path.count("/") > 1}
+    assert made == {
+        "envs/bare/MANIFEST.md",
+        *(
+            f"envs/inline/{name}"
+            for name in ("MANIFEST.md", "colab.ipynb", "conda-linux-64.lock", "conda-lock.yml")
+        ),
+        *(f"envs/inline/environment{end}.yml" for end in ("", "-linux-64")),
+        *("envs/inline/sbom-linux-64.cdx.json", "envs/inline/studio-lab.yml"),
+    }
+    explicit = (root / "envs/inline/conda-linux-64.lock").read_text(encoding="utf-8")
+    assert {line.rsplit("/", 1)[1].split("-")[0] for line in explicit.splitlines() if "https" in line} == {
+        *("app", "lib", "tool")
+    }
+    sbom = json.loads((root / "envs/inline/sbom-linux-64.cdx.json").read_text(encoding="utf-8"))
+    assert [ref.split("@")[0] for ref in sbom["dependencies"][0]["dependsOn"]] == ["pkg:conda/app"]
+    assert code(run(root, "--check")) == 0
+    assert code(run(root, "default")) == 0
+    assert (root / "envs/default/MANIFEST.md").is_file()
+
+
+def test_the_empty_environment_of_another_lock_is_no_conda_lock_file(tmp_path: Path) -> None:
+    path = tmp_path / "pixi.lock"
+    content = sample_locks.good()["v7-one-environment"].replace(
+        "environments:\n", "environments:\n  bare:\n    channels: []\n    packages: {}\n"
+    )
+    path.write_text(content, encoding="utf-8")
+    output = tmp_path / "out"
+    words = ["export", "--lock", str(path), "--output", str(output)]
+    assert code(CliRunner().invoke(cli, words, standalone_mode=False)) == 0
+    assert sorted(file.name for file in (output / "bare").iterdir()) == ["MANIFEST.md"]
+    assert (output / "default" / "conda-lock.yml").is_file()
 
 
 # -- this repository -------------------------------------------------------------------------------

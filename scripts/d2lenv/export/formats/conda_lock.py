@@ -43,11 +43,13 @@ _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
 
 
 def files(bundle: Bundle) -> dict[str, str]:
-    """``conda-lock.yml``.
+    """``conda-lock.yml``; none for an environment without packages, whose list of platforms no reader takes.
 
     Raises:
         D2lEnvError: the environment's platforms are not ones that conda-lock knows.
     """
+    if not bundle.targets:
+        return {}
     if problem := selector_problem(bundle):
         raise D2lEnvError(
             tr("environment {name} cannot be a conda-lock file", name=bundle.environment),

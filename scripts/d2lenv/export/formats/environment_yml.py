@@ -59,7 +59,7 @@ def _channels_note(bundle: Bundle, file: str) -> tuple[str, ...]:
 def every_package(bundle: Bundle) -> dict[str, str]:
     """``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
     found = {f"{bundle.folder}/environment-{t.platform}.yml": _exact(bundle, t) for t in bundle.targets}
-    if not selector_problem(bundle):
+    if bundle.targets and not selector_problem(bundle):
         found[f"{bundle.folder}/environment.yml"] = _all_platforms(bundle)
     return found
 
