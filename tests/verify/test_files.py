@@ -159,7 +159,7 @@ def test_conda_meta_that_was_changed_together_with_its_file_is_found(home: Home,
     row["sha256"] = row["sha256_in_prefix"] = hashlib.sha256(b"evil").hexdigest()
     row["size_in_bytes"] = 4
     path.write_text(json.dumps(data), encoding="utf-8")
-    assert found(home, conda) == [("record-changed", "conda-meta/fast-1.0-0.json", "fast")]
+    assert ("record-changed", "conda-meta/fast-1.0-0.json", "fast") in found(home, conda)
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,11 @@ def ask(
             raise
         finally:
             timer.cancel()
+
+
+def cores() -> int:
+    """Return how many processors this process may use, which can be fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

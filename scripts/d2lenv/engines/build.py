@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -143,8 +143,8 @@ def build(
     if chosen == "pixi":
         if check_space and not job.prefix.exists():
             _check_space(job, chosen)
-        pixi_engine.build(job)
-        _finish(job, built)
+        known = pixi_engine.build(job)
+        _finish(job, built, known)
         return replace(built, python=python_of(job.prefix))
     _refuse_foreign(job)
     with exclusive_lock(job.prefix.with_name(f".{job.prefix.name}.lock"), f"d2lenv build {name}", say):
@@ -155,8 +155,8 @@ def build(
                 return replace(built, reused=True)
             if check_space:
                 _check_space(job, chosen)
-            ENGINES[chosen].build(job)
-            _finish(job, built)
+            known = ENGINES[chosen].build(job)
+            _finish(job, built, known)
             _swap(job)
         except OSError as error:
             raise D2lEnvError(
@@ -354,7 +354,7 @@ def _check_space(job: Job, engine: str) -> None:
         )
 
 
-def _finish(job: Job, built: Built) -> None:
+def _finish(job: Job, built: Built, known: Mapping[str, str] | None) -> None:
     """The kernelspec, the proof that Python runs and that d2l is the released one, the marker, and last the
     baseline, which vouches for all of it."""
     python = python_of(job.building)
@@ -378,7 +378,7 @@ def _finish(job: Job, built: Built) -> None:
     _write_if_new(job.building / marker.MARKER, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
     # pixi's prefix is finished again by every build: what happened to it since must not become its record.
     if not (built.reused and baseline.path_of(job.building).exists()):
-        baseline.record(job.building)
+        baseline.record(job.building, known)
 
 
 def _write_kernelspec(job: Job, python: Path) -> None:

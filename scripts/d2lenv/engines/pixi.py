@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -40,11 +41,14 @@ def why_not(job: Job) -> str:
     return ""
 
 
-def build(job: Job) -> None:
-    """``pixi install --locked``, or ``pixi reinstall`` for a fresh one.
+def build(job: Job) -> Mapping[str, str]:
+    """Run ``pixi install --locked``, or ``pixi reinstall`` for a fresh one.
+
+    Returns:
+        nothing: for no file does this engine vouch.
 
     Raises:
-        D2lEnvError: pixi failed; its own message stands above.
+        D2lEnvError: if pixi failed; its own message stands above.
     """
     verb = "reinstall" if job.fresh and job.prefix.exists() else "install"
     command = [str(_pixi() or "pixi"), verb, "--locked", "-e", job.variant.name]
@@ -63,6 +67,7 @@ def build(job: Job) -> None:
         ) from error
     if done.returncode != 0:
         raise D2lEnvError(tr("pixi ended with status {status}", status=done.returncode), fix=fix)
+    return {}
 
 
 def _pixi() -> Path | None:

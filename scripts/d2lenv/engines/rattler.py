@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from d2lenv.base import files, process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.conda import cache as package_cache
+from d2lenv.engines.conda import finish
 from d2lenv.engines.conda.cache import Cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import screening, unhashed
+from d2lenv.prefix.archives import Archive
 from d2lenv.workspace import channels
 
 # A first build downloads gigabytes over a slow link.
@@ -47,12 +50,14 @@ def why_not(job: Job) -> str:
     return ""
 
 
-def build(job: Job) -> None:
+def build(job: Job) -> Mapping[str, str]:
     """Install every record of (environment, platform) into ``job.building``, paths as in ``job.prefix``.
 
     py-rattler verifies each download against the record's sha256, else its md5, and keeps the packages in
-    its shared cache. What is there already is hashed again, and every package is looked at before it is
-    linked (:mod:`d2lenv.prefix.screening`).
+    its shared cache. Every package is looked at before it is linked (:mod:`d2lenv.engines.conda.cache`).
+
+    Returns:
+        path → sha256 (hex) of the files for which their packages vouch.
 
     Raises:
         D2lEnvError: if a package is missing, has another hash or holds what must not be installed, or if the
@@ -64,28 +69,36 @@ def build(job: Job) -> None:
     cache = Cache(package_cache.root(), 0o7000 | files.umask(), screening.ignores_case(job.building))
     known = package_cache.vouched(cache, records, job.say)
     job.say(tr("installing {count} packages into {prefix}", count=len(records), prefix=job.prefix))
-    reason, fix = _in_own_process(
-        {
-            "lock": str(job.lock.path.absolute()),
-            "environment": job.variant.name,
-            "platform": job.platform,
-            "building": str(job.building),
-            "prefix": str(job.prefix),
-            "link_scripts": job.link_scripts,
-            "cache": str(cache.folder),
-            "mask": cache.mask,
-            "ignores_case": cache.ignores_case,
-            "known": {name: archive.facts["."].inode for name, archive in known.items()},
-            "stall_s": _STALL_S,
-            "progress": sys.stderr.isatty(),
-        }
-    )
+    reason, fix = _in_own_process(_request(job, cache, known))
     if reason:
         raise D2lEnvError(
             tr("{name} for {platform} cannot be installed", name=job.variant.name, platform=job.platform),
             why=reason,
             fix=fix or _next_step(reason),
         )
+    installed = package_cache.installed(cache, records, known)
+    finish.open_modes(job.building, cache.mask)
+    compiled = finish.compile_noarch(cache, job.building, installed)
+    if job.link_scripts:
+        return {}  # they may have changed any file
+    return finish.digests(installed) | compiled
+
+
+def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> dict[str, Any]:
+    return {
+        "lock": str(job.lock.path.absolute()),
+        "environment": job.variant.name,
+        "platform": job.platform,
+        "building": str(job.building),
+        "prefix": str(job.prefix),
+        "link_scripts": job.link_scripts,
+        "cache": str(cache.folder),
+        "mask": cache.mask,
+        "ignores_case": cache.ignores_case,
+        "known": {name: archive.facts["."].inode for name, archive in known.items()},
+        "stall_s": _STALL_S,
+        "progress": sys.stderr.isatty(),
+    }
 
 
 def _refuse_unverifiable(records: tuple[RepoDataRecord, ...]) -> None:

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Baseline:
 
     Attributes:
         entries: path → entry, at the end of the build.
-        sha256: path → digest, where no package states one.
+        sha256: path → digest, at least where no package states one.
     """
 
     entries: dict[str, Entry]
@@ -62,19 +63,22 @@ def path_of(place: Path) -> Path:
     return place.with_name(f".{place.name}{_SUFFIX}")
 
 
-def record(folder: Path) -> None:
+def record(folder: Path, known: Mapping[str, str] | None = None) -> None:
     """Write the baseline of the finished prefix in ``folder`` beside it.
+
+    Args:
+        known: path → sha256 (hex) of files for which the engine vouches; its packages were screened. Nothing
+            or empty: the packages' own records are read, and screened here.
 
     Raises:
         D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
     """
-    claimed = records.read(prefixes.read(folder))
+    claimed = records.Claims() if known else records.read(prefixes.read(folder))
     tree = scan(folder)
     screening.refuse_prefix(tree, claimed)
-    unclaimed = [
-        entry for path, entry in tree.entries.items() if path in claimed.sources or not claimed.hashed(path)
-    ]
-    found, failed = digests(folder, unclaimed)
+    stated = known or {path for path in claimed.of if claimed.hashed(path) and path not in claimed.sources}
+    found, failed = digests(folder, [entry for path, entry in tree.entries.items() if path not in stated])
+    found |= {path: known[path] for path in tree.entries if path in known} if known else {}
     if failed or tree.unreadable:
         path, why = next(iter((failed | dict(tree.unreadable)).items()))
         raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)

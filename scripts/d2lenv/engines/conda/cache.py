@@ -201,6 +201,21 @@ def _from_their_archive(cache: Cache, unknown: Sequence[RepoDataRecord]) -> list
     return found
 
 
+def installed(
+    cache: Cache, records: Iterable[RepoDataRecord], known: Mapping[str, Archive]
+) -> list[tuple[RepoDataRecord, Archive]]:
+    """Return the packages with what they hold, those that :class:`Gate` has passed meanwhile included."""
+    found = []
+    for record in records:
+        archive = known.get(record.name.normalized) or archives.read(
+            cache.note(record), cache.package(record)
+        )
+        archive = archive or look(cache, record).archive  # a cache in which nothing can be noted
+        if archive is not None:
+            found.append((record, archive))
+    return found
+
+
 class Gate:
     """Looks at every package between the cache and the prefix.
 
