@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.prefix import read as prefixes
-from d2lenv.prefix import records as claims
+from d2lenv.prefix import records
 
 
 def wheel(root: Path, record: bytes) -> Path:
@@ -36,7 +36,7 @@ def test_a_record_is_read_with_its_quotes_its_digests_and_its_way_out_of_site_pa
     text = (
         f'x.py,{digest},0\n"a, ""b"".py",,\n../../../bin/x,{digest},12\nold.py,md5=x,1\nbad.py,sha256=!,1\n'
     )
-    found = claims.read(prefixes.read(wheel(tmp_path, text.encode())))
+    found = records.read(prefixes.read(wheel(tmp_path, text.encode())))
     assert found.problems == []
     assert found.of[f"{SITE}/x.py"][0].sha256.startswith("e3b0c44298fc1c14")
     assert found.of[f"{SITE}/x.py"][0].size == 0
@@ -53,7 +53,7 @@ def test_a_record_is_read_with_its_quotes_its_digests_and_its_way_out_of_site_pa
     "line", ["../../../../x,,", "/etc/passwd,,", "x.py", "x.py,,,,", ",,", '"x.py,,', "a\\b,,"]
 )
 def test_a_line_that_leaves_or_is_damaged_is_a_problem_and_no_claim(tmp_path: Path, line: str) -> None:
-    found = claims.read(prefixes.read(wheel(tmp_path, f"{line}\n".encode())))
+    found = records.read(prefixes.read(wheel(tmp_path, f"{line}\n".encode())))
     assert len(found.problems) == 1
     assert found.of == {}
 
@@ -69,21 +69,21 @@ def test_conda_says_what_was_packed_and_what_was_written(tmp_path: Path) -> None
         {"_path": "f", "path_type": "unix_python_entry_point", "sha256": two},
         {"_path": "../g", "path_type": "hardlink"},
     ]
-    found = claims.read(prefixes.read(conda(tmp_path, rows)))
-    said = {path: (c.sha256[:1], c.size, c.original[:1], c.link) for path, (c,) in found.of.items()}
+    found = records.read(prefixes.read(conda(tmp_path, rows)))
+    said = {path: (c.sha256[:1], c.size, c.original[:1], c.kind) for path, (c,) in found.of.items()}
     assert said == {
-        "a": ("1", 5, "", False),
-        "b": ("2", None, "1", False),
-        "c": ("1", 5, "", False),
-        "d": ("", None, "", True),
-        "f": ("2", None, "g", False),
+        "a": ("1", 5, "", "file"),
+        "b": ("2", None, "1", "file"),
+        "c": ("1", 5, "", "file"),
+        "d": ("", None, "", "link"),
+        "f": ("2", None, "", "entry-point"),
     }
     assert [problem[2] for problem in found.problems] == ["it names a file outside: ../g"]
 
 
 @pytest.mark.parametrize("paths", [None, 3, "x", [3], [{}], [{"path": "x"}]])
 def test_conda_meta_without_a_list_of_files_is_a_problem(tmp_path: Path, paths: object) -> None:
-    found = claims.read(prefixes.read(conda(tmp_path, paths)))
+    found = records.read(prefixes.read(conda(tmp_path, paths)))
     assert len(found.problems) == 1
     assert "it has no list of files" in found.problems[0][2]
 
@@ -101,7 +101,7 @@ def test_two_wheels_may_share_a_file_and_conflict_only_when_it_differs(tmp_path:
             f"{name}-1.dist-info/RECORD,,",
         ]
         (folder / "RECORD").write_text("\n".join(lines), encoding="utf-8")
-    found = claims.conflicts(prefixes.read(tmp_path))
+    found = records.conflicts(prefixes.read(tmp_path))
     assert found == {
         f"{SITE}/other.py": {
             "one": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",

@@ -8,6 +8,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,8 @@ import proofkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.facts import platforms
+from d2lenv.prefix import read as prefixes
+from d2lenv.prefix import records
 from d2lenv.verify import fingerprint
 from d2lenv.workspace import manifest as workspace
 from proofkit import SITE, Home
@@ -47,16 +51,18 @@ def digest_of(head: str, lines: set[str]) -> str:
     return hashlib.sha256(b"".join(line + b"\n" for line in [head.encode(), *ordered])).hexdigest()
 
 
-def owned_by_conda(prefix: Path) -> dict[str, tuple[str, str]]:
-    """path → (sha256, sha256_in_prefix)"""
+def owned_by_conda(prefix: Path) -> dict[str, tuple[str, str, str]]:
+    """path → (sha256, sha256_in_prefix, path_type)"""
     found = {}
     for file in prefix.glob("conda-meta/*.json"):
-        for row in json.loads(file.read_text(encoding="utf-8"))["paths_data"]["paths"]:
-            in_prefix = row.get("sha256_in_prefix") or ""
-            if "entry_point" in row["path_type"]:
-                found[row["_path"]] = ("generated", in_prefix or row["sha256"])
-            else:
-                found[row["_path"]] = (row.get("sha256") or "", in_prefix)
+        data = json.loads(file.read_text(encoding="utf-8"))
+        for row in data["paths_data"]["paths"]:
+            path = row["_path"]
+            if data.get("noarch") == "python":
+                (site,) = prefix.glob("lib/python3.*/site-packages")
+                path = re.sub("^site-packages/", f"{site.relative_to(prefix).as_posix()}/", path)
+                path = re.sub("^python-scripts/", "bin/", path)
+            found[path] = (row.get("sha256") or "", row.get("sha256_in_prefix") or "", row["path_type"])
     return found
 
 
@@ -74,9 +80,50 @@ MACHINERY = re.compile(
     r"|(bin|Scripts)/((python|activate|deactivate)[^/]*|pydoc\.bat)"
     r"|(lib/python3\.\d+|Lib)/site-packages/_virtualenv\.(py|pth)"
 )
+SETTINGS = re.compile(r"(etc/jupyter/labconfig|share/jupyter/lab/settings)/page_config\.json")
+KERNEL = re.compile(r"(share/jupyter/kernels/[^/]+)/(kernel\.json|logo-\w+\.(png|svg))")
+STARTER = """\
+# -*- coding: utf-8 -*-
+import re
+import sys
+
+from MODULE import NAME
+
+if __name__ == '__main__':
+    sys.argv[0] = re.sub(r'(-script\\.pyw?|\\.exe)?$', '', sys.argv[0])
+    sys.exit(FUNCTION())
+"""
 
 
-def installed(prefix: Path) -> str:
+def is_left_by_use(prefix: Path, name: str) -> bool:
+    if MACHINERY.fullmatch(name):
+        return True
+    if SETTINGS.fullmatch(name):
+        keys = set(json.loads((prefix / name).read_text(encoding="utf-8")))
+        return keys <= {"disabledExtensions", "lockedExtensions"}
+    if match := KERNEL.fullmatch(name):
+        kernel = json.loads((prefix / match[1] / "kernel.json").read_text(encoding="utf-8"))
+        words = [word for word in kernel["argv"][1:] if word != "-Xfrozen_modules=off"]
+        python = re.fullmatch(rf"{re.escape(str(prefix))}/bin/python[\d.]*", kernel["argv"][0])
+        return bool(
+            python
+            and words == ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            and not kernel.get("env")
+        )
+    return False
+
+
+def starts(prefix: Path, text: str) -> str:
+    first, _, rest = text.partition("\n")
+    found = re.search(r"from (\S+) import (\S+)\n", rest)
+    function = re.search(r"sys\.exit\((.+)\(\)\)\n", rest)
+    if not found or not function or not first.startswith(f"#!{prefix}/bin/python"):
+        return ""
+    wanted = STARTER.replace("MODULE", found[1]).replace("NAME", found[2]).replace("FUNCTION", function[1])
+    return f"entry-point:{found[1]}:{function[1]}" if rest.replace("\t", "    ") == wanted else ""
+
+
+def installed_lines(prefix: Path) -> set[str]:
     conda, wheels = owned_by_conda(prefix), owned_by_wheels(prefix)
     owned = set(conda) | wheels
     lines = set()
@@ -91,18 +138,24 @@ def installed(prefix: Path) -> str:
             source = (path.parent.parent / (path.name.split(".")[0] + ".py")).relative_to(prefix).as_posix()
             if name in owned or source in owned:
                 continue
-        if name not in owned and MACHINERY.fullmatch(name):
+        if name not in owned and is_left_by_use(prefix, name):
             continue
         if stat.S_ISLNK(status.st_mode):
             lines.add(f"link {quote(name)} {quote(os.readlink(path))}")  # noqa: PTH115 - its own text
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        archived, in_prefix = conda.get(name, ("", ""))
+        archived, in_prefix, kind = conda.get(name, ("", "", ""))
         if archived and in_prefix == digest:
             digest = archived
+        if "entry_point" in kind:
+            digest = starts(prefix, path.read_text(encoding="utf-8")) or digest
         runs = "x" if status.st_mode & stat.S_IXUSR else "-"
         lines.add(f"file {quote(name)} {runs} {digest}")
-    return digest_of("d2lenv installed 1", lines)
+    return lines
+
+
+def installed(prefix: Path) -> str:
+    return digest_of("d2lenv installed 2", installed_lines(prefix))
 
 
 @pytest.mark.parametrize("engine", ["wheels", "rattler"])
@@ -128,6 +181,46 @@ def test_the_wheels_fingerprint_is_the_one_of_the_page(home: Home) -> None:
     found = fingerprint.of_wheels(home.workspace, "tiny", PLATFORM)
     assert found.digest == digest_of("d2lenv wheels 1", lines)
     assert str(found) == f"tiny {PLATFORM} wheels:{found.digest}"
+
+
+# --- test vectors: a committed tree, and the digests that every version of the tool must give it --------
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "fingerprint.json").read_text(encoding="utf-8"))
+
+
+def grow(place: Path, tree: dict[str, dict[str, str]]) -> None:
+    """Write the tree; ``@PREFIX@`` is its place, ``@SHA256 path@`` the digest of a file before it."""
+    for name, entry in tree.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "link" in entry:
+            path.symlink_to(entry["link"])
+            continue
+        text = entry["text"].replace("@PREFIX@", str(place))
+        text = re.sub(
+            "@SHA256 (.*?)@", lambda match: hashlib.sha256((place / match[1]).read_bytes()).hexdigest(), text
+        )
+        path.write_text(text, encoding="utf-8", newline="")
+        path.chmod(int(entry.get("mode", "644"), 8))
+
+
+@pytest.mark.parametrize("name", list(VECTORS["installed"]))
+@pytest.mark.skipif(os.name != "posix", reason="links and modes of POSIX")
+def test_a_committed_tree_has_the_digest_that_was_committed_with_it(tmp_path: Path, name: str) -> None:
+    vector = VECTORS["installed"][name]
+    grow(tmp_path, vector["tree"])
+    lines = fingerprint.installed_lines(tmp_path, records.read(prefixes.read(tmp_path)))
+    assert sorted(lines) == vector["lines"]
+    assert digest_of(VECTORS["head"], set(vector["lines"])) == vector["digest"]
+    assert sorted(installed_lines(tmp_path)) == vector["lines"]
+    assert fingerprint.HEADS["installed"] == VECTORS["head"]
+
+
+def test_no_tolerance_of_verify_reaches_a_fingerprint() -> None:
+    code = "import sys, d2lenv.verify.fingerprint; print('d2lenv.verify.tolerances' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
 
 
 # --- what it depends on -------------------------------------------------------------------------------
@@ -215,7 +308,10 @@ def test_an_environment_that_exists_as_wheels_only_has_a_wheels_fingerprint() ->
         fingerprint.of_environment(ours, "zh", "osx-arm64")
 
 
-def test_the_command_asks_for_exactly_one_thing(home: Home, built: dict[str, Path]) -> None:
-    for words in ([], ["tiny", "--prefix", str(built["wheels"])]):
-        with pytest.raises(click.UsageError):
-            run(home, *words)
+def test_the_command_wants_an_environment_a_prefix_or_both(home: Home, built: dict[str, Path]) -> None:
+    with pytest.raises(click.UsageError):
+        run(home)
+    both = run(home, "tiny", "--prefix", str(built["wheels"]))
+    assert both == run(home, "--prefix", str(built["wheels"]))
+    with pytest.raises(D2lEnvError, match="says that it is tiny, not cuda"):
+        run(home, "cuda", "--prefix", str(built["wheels"]))

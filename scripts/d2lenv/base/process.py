@@ -84,10 +84,12 @@ def run(
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
     shown: bool = False,
+    text: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` without standard input and return its status and both outputs as text.
+    """Run ``command`` and return its status and both outputs as text.
 
     Args:
+        text: its whole standard input.
         shown: its standard error goes to this process's own, as progress on a terminal must.
 
     Raises:
@@ -102,7 +104,7 @@ def run(
         errors="backslashreplace",
         timeout=timeout_s,
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=text,
         cwd=cwd,
         env=None if environ is None else dict(environ),
     )

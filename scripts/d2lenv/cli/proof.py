@@ -18,24 +18,32 @@ from d2lenv.cli import shared
         "Compare an environment with the lock: every package, every file by its digest, every link, and what "
         "is there besides. What normal use leaves behind is tolerated and listed. Exit status 1 when "
         "anything else differs.\n\n"
-        "Examples: d2lenv verify cuda, d2lenv verify cuda --quick"
+        "Examples: d2lenv verify cuda, d2lenv verify ~/miniconda3/envs/d2l --environment cuda"
     ),
 )
 @click.argument("name", required=False, metavar="[PREFIX|ENV]")
+@click.option(
+    "--environment",
+    default="",
+    metavar="ENV",
+    help=tr("The environment that PREFIX must be, if conda, mamba or pixi made it from our lock."),
+)
 @click.option("--quick", is_flag=True, help=tr("Compare sizes and times, read no content."))
 @shared.as_json
 @click.pass_obj
-def verify(place: shared.Place, name: str | None, quick: bool, as_json: bool) -> int:
+def verify(place: shared.Place, name: str | None, environment: str, quick: bool, as_json: bool) -> int:
     from d2lenv.base.console import print_json
-    from d2lenv.verify import files
+    from d2lenv.verify import verification
 
-    with files.progress_bar() as progress:
-        found = files.verify(place.workspace(), name, os.environ, quick=quick, progress=progress)
+    with verification.progress_bar() as progress:
+        found = verification.verify(
+            place.workspace(), name, os.environ, environment=environment, quick=quick, progress=progress
+        )
     if as_json:
-        print_json("verify", found.clean, found.as_json())
+        print_json("verify", found.ok, found.as_json())
     else:
-        files.show(found)
-    return 0 if found.clean else FAILED
+        verification.show(found)
+    return 0 if found.ok else FAILED
 
 
 @click.command(
@@ -92,7 +100,7 @@ def repro(
 @click.option(
     "--prefix",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=tr("Also of what is installed there."),
+    help=tr("Also of what is installed there; with an environment's name, whoever installed it."),
 )
 @click.option("--platform", help=tr("Conda subdir (default: this machine's)."))
 @click.option(
@@ -106,10 +114,10 @@ def fingerprint(
     from d2lenv.facts import platforms
     from d2lenv.verify import fingerprint
 
-    if (environment is None) == (prefix is None):
+    if environment is None and prefix is None:
         raise click.UsageError(tr("give an environment, or --prefix DIR"))
     if prefix is not None:
-        found = [*fingerprint.of_prefix(place.workspace(), prefix.absolute())]
+        found = [*fingerprint.of_prefix(place.workspace(), prefix.absolute(), environment or "")]
     else:
         subdir = platform or platforms.current()
         found = [fingerprint.of_environment(place.workspace(), str(environment), subdir)]

@@ -73,7 +73,7 @@ def record(folder: Path, known: Mapping[str, str] | None = None) -> None:
     Raises:
         D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
     """
-    claimed = records.Claims() if known else records.read(prefixes.read(folder))
+    claimed = records.Records() if known else records.read(prefixes.read(folder))
     tree = scan(folder)
     screening.refuse_prefix(tree, claimed)
     stated = known or {path for path in claimed.of if claimed.hashed(path) and path not in claimed.sources}

@@ -1,8 +1,8 @@
-"""What the packages of a prefix say of their own files: conda's ``paths_data`` and the wheels' ``RECORD``.
+"""The packages' own lists of their files: conda's ``paths_data`` and the wheels' ``RECORD``.
 
-These are claims, not proof: who changes a file can change the line that speaks of it. What makes them worth
-something is that the claims themselves are compared, with the manifest that the build left (see
-:mod:`d2lenv.prefix.baseline`) and with the lock. Everything here is untrusted input.
+A list proves nothing by itself, because whoever changes a file can change its line too. The lists are
+compared with the baseline that the build left (:mod:`d2lenv.prefix.baseline`) and with the lock. Everything
+here is untrusted input.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import printable, tr
 from d2lenv.prefix.read import CondaPackage, Distribution, Prefix, Unreadable, read_text
 from d2lenv.prefix.scan import inside
 
@@ -28,36 +28,39 @@ _PLAIN = re.compile(r"(?!\.{1,2}/)[\w.+@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+@-]+)*", r
 _HASHED = re.compile(r"^([^,\r\n]+),([^,\r\n][^\r\n]*)", re.MULTILINE)
 
 
-class Claim(NamedTuple):
-    """What one package says of one file.
+FileKind = Literal["file", "link", "entry-point", "bytecode"]
+
+
+class FileRecord(NamedTuple):
+    """One package's line about one file.
 
     Attributes:
         owner: the package's name.
-        sha256: hex; empty when it does not say.
-        size: bytes; None when it does not say, or when the installer wrote the prefix's path into the file.
-        original: conda's sha256 before that; empty when nothing was written into the file, ``generated`` when
-            the installer made the whole file (a Python entry point).
-        link: the package says that it is a link (its digest is then of what it points to).
+        sha256: hex; empty when the line has none.
+        size: bytes; None when the line has none, or when the installer wrote the prefix's path into the file.
+        original: conda's sha256 before the installer wrote into the file; empty when it did not.
+        kind: ``entry-point`` and ``bytecode`` are made by the installer, not by the package. The digest of a
+            link is that of the file it points to, or of its own text.
     """
 
     owner: str
     sha256: str = ""
     size: int | None = None
     original: str = ""
-    link: bool = False
+    kind: FileKind = "file"
 
 
 @dataclass(frozen=True)
-class Claims:
-    """What all packages of a prefix say.
+class Records:
+    """The lists of all packages of a prefix.
 
     Attributes:
-        of: path → claims; more than one when packages share a file.
+        of: path → lines about it; more than one when packages share a file.
         sources: path of a RECORD or conda-meta file → its package.
         problems: (path, package, why) of what cannot be read or must not be followed.
     """
 
-    of: dict[str, list[Claim]] = field(default_factory=dict)
+    of: dict[str, list[FileRecord]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -68,7 +71,7 @@ class Claims:
 
     def hashed(self, path: str) -> bool:
         """Whether some package states the digest of ``path``."""
-        return any(claim.sha256 for claim in self.of.get(path, ()))
+        return any(line.sha256 for line in self.of.get(path, ()))
 
 
 def conflicts(prefix: Prefix) -> dict[str, dict[str, str]]:
@@ -91,67 +94,98 @@ def conflicts(prefix: Prefix) -> dict[str, dict[str, str]]:
         for path in twice:
             stated = {owner: own[path] for owner, own in owners.items() if path in own}
             if len(set(stated.values())) > 1:
-                digests = _record_digests([line.partition(",")[0] for line in stated.values()])
-                found[posixpath.normpath(f"{site}/{path}")] = dict(zip(stated, digests, strict=True))
+                found[posixpath.normpath(f"{site}/{path}")] = {
+                    owner: _record_digest(line.partition(",")[0]) for owner, line in stated.items()
+                }
     return found
 
 
-def read(prefix: Prefix) -> Claims:
-    """Collect the claims; never raises for what lies in the prefix."""
-    claims = Claims()
+def read(prefix: Prefix) -> Records:
+    """Collect the lists; never raises for what lies in the prefix."""
+    records = Records()
     for package in prefix.conda:
-        _conda(prefix.path, package, claims)
+        _conda(prefix, package, records)
     for distribution in prefix.distributions:
         if not distribution.conda and distribution.folder.name.endswith(".dist-info"):
-            _wheel(prefix.path, distribution, claims)
-    return claims
+            _wheel(prefix.path, distribution, records)
+    return records
 
 
-def _conda(root: Path, package: CondaPackage, claims: Claims) -> None:
-    source = package.file.relative_to(root).as_posix()
-    claims.sources[source] = package.name
+def _conda(prefix: Prefix, package: CondaPackage, records: Records) -> None:
+    source = package.file.relative_to(prefix.path).as_posix()
+    records.sources[source] = package.name
     trouble: list[Unreadable] = []
     text = read_text(package.file, _LIMIT, trouble)
     try:
-        items = json.loads(text)["paths_data"]["paths"]
-        rows = [(str(item["_path"]), item) for item in items]
+        data = json.loads(text)
+        rows = [(str(item["_path"]), item) for item in data["paths_data"]["paths"]]
+        pure = data.get("noarch") == "python" or data.get("package_type") == "noarch_python"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = trouble[0].why if trouble else tr("it has no list of files: {reason}", reason=repr(error))
-        claims.problems.append((source, package.name, why))
+        records.problems.append((source, package.name, why))
         return
-    for path, item in rows:
+    places = _pure_places(prefix) if pure else {}
+    for stated, item in rows:
+        path = _placed(stated, places)
         if not inside(path):
-            claims.problems.append((source, package.name, tr("it names a file outside: {path}", path=path)))
+            why = tr("it names a file outside: {path}", path=printable(path))
+            records.problems.append((source, package.name, why))
         elif item.get("path_type") != "directory":
-            claims.of.setdefault(posixpath.normpath(path), []).append(_conda_claim(package.name, item))
+            records.of.setdefault(posixpath.normpath(path), []).append(_conda_line(package.name, item))
 
 
-def _conda_claim(owner: str, item: dict[str, Any]) -> Claim:
+def _pure_places(prefix: Prefix) -> dict[str, str]:
+    """Where a noarch Python package's own folders go (conda/core/path_actions and rattler's PythonInfo).
+
+    conda lists the files of such a package as they are in the archive, rattler where it put them.
+    """
+    if prefix.platform.startswith("win"):
+        return {"site-packages/": "Lib/site-packages/", "python-scripts/": "Scripts/"}
+    return {
+        "site-packages/": f"lib/python{prefix.python_minor}/site-packages/",
+        "python-scripts/": "bin/",
+    }
+
+
+def _placed(path: str, places: Mapping[str, str]) -> str:
+    for archived, installed in places.items():
+        if path.startswith(archived):
+            return installed + path[len(archived) :]
+    return path
+
+
+def _conda_line(owner: str, item: dict[str, Any]) -> FileRecord:
     packed, written = _hex(item.get("sha256")), _hex(item.get("sha256_in_prefix"))
-    kind, size = str(item.get("path_type")), item.get("size_in_bytes")
-    patched = bool(written) and written != packed
-    return Claim(
+    size = item.get("size_in_bytes")
+    kind = _file_kind(str(item.get("path_type")))
+    # The digest of a link's own text is not one that something was written into.
+    patched = bool(written) and written != packed and kind != "link"
+    return FileRecord(
         owner=owner,
         sha256=written or packed,
         size=size if isinstance(size, int) and not patched else None,
-        original="generated" if "entry_point" in kind else packed if patched else "",
-        link=kind == "softlink",
+        original=packed if patched or kind == "link" else "",
+        kind=kind,
     )
 
 
-def _wheel(root: Path, distribution: Distribution, claims: Claims) -> None:
+def _file_kind(path_type: str) -> FileKind:
+    if "entry_point" in path_type:
+        return "entry-point"
+    return "link" if path_type == "softlink" else "bytecode" if path_type == "pyc_file" else "file"
+
+
+def _wheel(root: Path, distribution: Distribution, records: Records) -> None:
     folder = distribution.folder.relative_to(root).as_posix()
     site = posixpath.dirname(folder)
     source = f"{folder}/RECORD"
-    claims.sources[source] = distribution.key
+    records.sources[source] = distribution.key
     trouble: list[Unreadable] = []
     text = read_text(distribution.folder / "RECORD", _LIMIT, trouble)
     if trouble:
-        claims.problems.append((source, distribution.key, trouble[0].why))
+        records.problems.append((source, distribution.key, trouble[0].why))
         return
-    paths: list[str] = []
-    digests: list[str] = []
-    sizes: list[str] = []
+    of, owner = records.of, distribution.key
     for number, row in enumerate(_rows(text), start=1):
         if len(row) == 3 and _PLAIN.fullmatch(row[0]):  # nearly all of them, in a tenth of the time
             path = f"{site}/{row[0]}"
@@ -159,18 +193,10 @@ def _wheel(root: Path, distribution: Distribution, claims: Claims) -> None:
             path = posixpath.normpath(posixpath.join(site, row[0])) if row and row[0] else ""
             if len(row) != 3 or not inside(path) or posixpath.isabs(row[0]):
                 why = tr("line {number} names a file outside or is damaged: {line}", number=number, line=row)
-                claims.problems.append((source, distribution.key, why))
+                records.problems.append((source, distribution.key, why))
                 continue
-        paths.append(path)
-        digests.append(row[1])
-        sizes.append(row[2])
-    of, owner = claims.of, distribution.key
-    for path, digest, size in zip(paths, _record_digests(digests), sizes, strict=True):
-        claim = Claim(owner, digest, int(size) if size.isdecimal() else None)
-        if path in of:
-            of[path].append(claim)
-        else:
-            of[path] = [claim]
+        line = FileRecord(owner, _record_digest(row[1]), int(row[2]) if row[2].isdecimal() else None)
+        of.setdefault(path, []).append(line)
 
 
 def _rows(text: str) -> Iterator[list[str]]:
@@ -180,19 +206,14 @@ def _rows(text: str) -> Iterator[list[str]]:
         yield [str(error)]
 
 
-def _record_digests(texts: list[str]) -> list[str]:
-    """``sha256=<urlsafe base64>`` as hex, each; empty for another or no digest."""
-    usual = [text for text in texts if _DIGEST.fullmatch(text)]
-    # 43 letters hold 32 bytes and two bits; a letter more makes 33 bytes, so all are decoded in one go.
-    packed = "A".join(text[7:50] for text in usual) + "A"
-    decoded = binascii.a2b_base64(packed.translate(_URLSAFE)).hex() if usual else ""
-    found = iter(range(0, len(decoded), 66))
-    hexes = {text: decoded[start : start + 64] for text, start in zip(usual, found, strict=True)}
-    return [hexes.get(text, "") for text in texts]
+def _record_digest(text: str) -> str:
+    """``sha256=<urlsafe base64>`` as hex; empty for another or no digest."""
+    if not _DIGEST.fullmatch(text):
+        return ""
+    return binascii.a2b_base64(text[7:50].replace("-", "+").replace("_", "/") + "=").hex()
 
 
 _DIGEST = re.compile(r"sha256=[\w+/-]{43}=?", re.ASCII)
-_URLSAFE = str.maketrans("-_", "+/")
 
 
 def _hex(value: object) -> str:

@@ -18,6 +18,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from d2lenv.base import process
+
 Kind = Literal["file", "link", "folder", "special"]
 
 # One read for nearly every file of a prefix; hashlib releases the interpreter's lock above 2 kB.
@@ -128,7 +130,7 @@ def digests(
     files = sorted(
         (entry for entry in entries if entry.kind == "file"), key=lambda entry: entry.size, reverse=True
     )
-    threads = max(1, min(_MOST_THREADS, _cores(), len(files)))
+    threads = max(1, min(_MOST_THREADS, process.cores(), len(files)))
     found: dict[str, str] = {}
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(max_workers=threads) as pool:
@@ -137,13 +139,6 @@ def digests(
             failed.update(wrong)
             progress(size)
     return found, failed
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))  # what this process may use, not what the machine has
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def _batches(files: list[Entry]) -> Iterator[list[Entry]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix.records import Claims
+from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, Tree, collisions, inside, leaves
 
 
@@ -81,7 +81,7 @@ def package_reasons(tree: Tree, *, ignores_case: bool = False) -> list[str]:
     return unreadable + reasons(tree.entries, filter(None, named), ignores_case=ignores_case)
 
 
-def refuse_prefix(tree: Tree, claimed: Claims) -> None:
+def refuse_prefix(tree: Tree, claimed: Records) -> None:
     """A finished prefix that holds what no package should bring, or whose packages name files outside.
 
     Raises:

@@ -1,12 +1,14 @@
 """Digests that two machines can compare: of what is locked, and of what is installed.
 
-docs/fingerprint.md says exactly what is hashed, in what order; tests/test_fingerprint.py computes it a second
-time from that page alone. Change neither without a new number in the first line of the text.
+docs/fingerprint.md says exactly what is hashed, in what order; tests/verify/test_fingerprint.py computes it a
+second time from that page alone, and tests/data/fingerprint.json fixes digests. Change none of them without a
+new number in the first line of the text. That is why nothing here follows the tolerances of `verify`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +20,14 @@ from urllib.parse import quote
 from rattler import RepoDataRecord
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import printable, tr
+from d2lenv.prefix import launchers, records
 from d2lenv.prefix import read as prefixes
-from d2lenv.prefix import records as claims
-from d2lenv.prefix.baseline import VENV
-from d2lenv.prefix.records import Claims
+from d2lenv.prefix.read import Unreadable, read_text
+from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, digests, scan
 from d2lenv.solve import wheels
-from d2lenv.verify.files import Surroundings, question, tolerance
+from d2lenv.verify.subject import subject
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import Workspace
 
@@ -34,12 +36,24 @@ Kind = Literal["lock", "wheels", "installed"]
 HEADS: dict[Kind, str] = {
     "lock": "d2lenv lock 1",
     "wheels": "d2lenv wheels 1",
-    "installed": "d2lenv installed 1",
+    "installed": "d2lenv installed 2",
 }
 """The first line of each text that is hashed: what it is and the number of its format."""
 
 # Written by the installer about itself: other words for the same files.
-_INSTALLER = re.compile(r"conda-meta/.*|(.*/)?[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED)")
+_NOTES = re.compile(r"conda-meta/.*|(.*/)?[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED)")
+_COMPILED = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<stem>[^/.]+)[^/]*\.pyc")
+# Made by an engine where no package owns it.
+_MACHINERY = re.compile(
+    r"pyvenv\.cfg|\.gitignore|lib64|d2lenv\.json|\.lock|CACHEDIR\.TAG"
+    r"|share/jupyter/kernels/d2l-[^/]+/kernel\.json"
+    r"|(bin|Scripts)/((python|activate|deactivate)[^/]*|pydoc\.bat)"
+    r"|(lib/python3\.\d+|Lib)/site-packages/_virtualenv\.(py|pth)"
+)
+_SETTINGS = re.compile(r"(etc/jupyter/labconfig|share/jupyter/lab/settings)/page_config\.json")
+_KERNEL = re.compile(r"(?P<folder>share/jupyter/kernels/[^/]+)/(kernel\.json|logo-\w+\.(png|svg))")
+_KERNEL_WORDS = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+_JSON_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,8 +91,8 @@ def of_lock(workspace: Workspace, environment: str, platform: str) -> Fingerprin
     Raises:
         D2lEnvError: it has not.
     """
-    records = lockfile.read(workspace.lock).records(environment, platform)
-    return _made("lock", environment, platform, (_record_line(record) for record in records))
+    locked = lockfile.read(workspace.lock).records(environment, platform)
+    return _made("lock", environment, platform, (_record_line(record) for record in locked))
 
 
 def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
@@ -113,36 +127,40 @@ def of_environment(workspace: Workspace, environment: str, platform: str) -> Fin
 
 
 def of_prefix(
-    workspace: Workspace, place: Path, progress: Callable[[int], None] = lambda _bytes: None
+    workspace: Workspace,
+    place: Path,
+    environment: str = "",
+    progress: Callable[[int], None] = lambda _bytes: None,
 ) -> tuple[Fingerprint, Fingerprint]:
     """Of the lock that the prefix at ``place`` was built from, and of what is installed there.
+
+    Args:
+        environment: the name, for a prefix that another client made from our exports.
 
     Raises:
         D2lEnvError: it is of no environment of the workspace, or a file of it cannot be read.
     """
     content = prefixes.read(place)
-    asked = question(workspace, content)
+    asked = subject(workspace, content, environment)
     of = of_wheels if asked.engine == "wheels" else of_lock
     locked = of(workspace, asked.environment, asked.platform)
-    return locked, _made(
-        "installed", asked.environment, asked.platform, installed_lines(place, claims.read(content), progress)
-    )
+    lines = installed_lines(place, records.read(content), progress)
+    return locked, _made("installed", asked.environment, asked.platform, lines)
 
 
 def installed_lines(
-    place: Path, claimed: Claims, progress: Callable[[int], None] = lambda _bytes: None
+    place: Path, listed: Records, progress: Callable[[int], None] = lambda _bytes: None
 ) -> Iterator[str]:
-    """A line for each file and link that counts, in no order.
+    """Return a line for each file and link that counts, in no order.
 
     Raises:
-        D2lEnvError: one of them cannot be read.
+        D2lEnvError: if one of them cannot be read.
     """
     tree = scan(place)
-    around = Surroundings(place, claimed.of)
-    counted = [entry for entry in tree.entries.values() if _counts(entry, claimed, around)]
+    counted = [entry for entry in tree.entries.values() if _counts(place, entry, listed)]
     found, failed = digests(place, counted, progress)
     for path, why in (failed | dict(tree.unreadable)).items():
-        raise D2lEnvError(tr("{path} cannot be read", path=place / path), why=why)
+        raise D2lEnvError(tr("{path} cannot be read", path=printable(str(place / path))), why=why)
     for entry in counted:
         if entry.kind == "link":
             yield f"link {_quoted(entry.path)} {_quoted(entry.target)}"
@@ -150,22 +168,65 @@ def installed_lines(
             yield f"special {_quoted(entry.path)}"
         else:
             runs = "x" if entry.mode & 0o100 else "-"
-            yield f"file {_quoted(entry.path)} {runs} {_original(entry.path, found[entry.path], claimed)}"
+            digest = _digest(place, entry.path, found[entry.path], listed)
+            yield f"file {_quoted(entry.path)} {runs} {digest}"
 
 
-def _counts(entry: Entry, claimed: Claims, around: Surroundings) -> bool:
-    if entry.kind == "folder" or _INSTALLER.fullmatch(entry.path):
+def _counts(place: Path, entry: Entry, listed: Records) -> bool:
+    path = entry.path
+    if entry.kind == "folder" or _NOTES.fullmatch(path):
         return False
-    if entry.path in claimed.of:
-        return not re.fullmatch(r"(.*/)?__pycache__/[^/]+\.pyc", entry.path)
-    return not VENV.fullmatch(entry.path) and tolerance(around, entry) is None
+    compiled = _COMPILED.fullmatch(path)
+    if compiled and (path in listed.of or f"{compiled['folder']}{compiled['stem']}.py" in listed.of):
+        return False
+    if path in listed.of or entry.kind == "special":
+        return True
+    if _MACHINERY.fullmatch(path):
+        return False
+    kernel = _KERNEL.fullmatch(path)
+    if kernel and entry.kind == "file":
+        return not _starts_own_python(place, kernel["folder"])
+    return not (_SETTINGS.fullmatch(path) and entry.kind == "file" and _only_switches(place / path))
 
 
-def _original(path: str, digest: str, claimed: Claims) -> str:
-    """The digest in the package, where the file is that one with the prefix's path written into it."""
-    for claim in claimed.of.get(path, ()):
-        if claim.original and claim.sha256 == digest:
-            return claim.original
+def _only_switches(path: Path) -> bool:
+    data = _json(path)
+    return isinstance(data, dict) and data.keys() <= {"disabledExtensions", "lockedExtensions"}
+
+
+def _starts_own_python(place: Path, folder: str) -> bool:
+    data = _json(place / folder / "kernel.json")
+    argv = data.get("argv") if isinstance(data, dict) and not data.get("env") else None
+    if not isinstance(argv, list) or not argv or not isinstance(argv[0], str):
+        return False
+    words = [word for word in argv[1:] if word != "-Xfrozen_modules=off"]
+    python = re.fullmatch(r"(?P<prefix>.*)[/\\](bin|Scripts)[/\\]python[\d.]*(\.exe)?", argv[0])
+    # The prefix may have been named through a link.
+    return words == _KERNEL_WORDS and python is not None and _same(Path(python["prefix"]), place)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _json(path: Path) -> object:
+    trouble: list[Unreadable] = []
+    try:
+        return json.loads(read_text(path, _JSON_LIMIT, trouble))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _digest(place: Path, path: str, digest: str, listed: Records) -> str:
+    """Return what stands for the content: its digest, or what is the same in every prefix."""
+    for line in listed.of.get(path, ()):
+        if line.kind == "entry-point":
+            trouble: list[Unreadable] = []
+            starts = launchers.entry_point(read_text(place / path, _JSON_LIMIT, trouble), place)
+            if starts:
+                return f"entry-point:{starts}"
+        elif line.original and line.sha256 == digest:
+            return line.original
     return digest
 
 

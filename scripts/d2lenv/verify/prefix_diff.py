@@ -17,7 +17,7 @@ from typing import Any, Literal
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import read as prefixes
-from d2lenv.prefix import records as claims
+from d2lenv.prefix import records
 from d2lenv.prefix.scan import Entry, Tree, digests, scan
 
 Kind = Literal["only-first", "only-second", "type", "mode", "link", "size", "content"]
@@ -207,7 +207,7 @@ def compare(first: Path, second: Path, progress: Callable[[int], None] = lambda 
     """
     trees = scan(first), scan(second)
     sums = tuple(_digests(tree, progress) for tree in trees)
-    owners = claims.read(prefixes.read(first)), claims.read(prefixes.read(second))
+    owners = records.read(prefixes.read(first)), records.read(prefixes.read(second))
     left, right = (tree.entries for tree in trees)
     found: list[Difference] = []
     differing: list[str] = []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import marshal
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -24,8 +28,10 @@ from d2lenv.engines import build
 from d2lenv.prefix import baseline, marker
 from d2lenv.prefix.baseline import BaselineError
 from d2lenv.solve import uv
-from d2lenv.verify import files as verify
-from d2lenv.verify.files import Finding
+from d2lenv.verify import findings
+from d2lenv.verify import verification as verify
+from d2lenv.verify.findings import Finding
+from d2lenv.verify.tolerances import TOLERANCES
 from proofkit import CONDA_SITE, SITE, Home
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes of POSIX")
@@ -71,7 +77,7 @@ def only(home: Home, prefix: Path) -> Finding:
 def test_a_prefix_as_it_was_built_is_clean(home: Home, built: dict[str, Path], engine: str) -> None:
     result = home.verify(built[engine])
     assert result.findings == ()
-    assert result.question.engine == ("conda" if engine == "rattler" else "wheels")
+    assert result.subject.engine == ("conda" if engine == "rattler" else "wheels")
     assert result.files > 5
     assert not any("no recorded digest" in text for text in result.not_checked)
     assert home.verify(built[engine], quick=True).findings == ()
@@ -94,13 +100,85 @@ def test_a_prefix_that_was_used_is_clean_and_says_what_it_tolerates(home: Home, 
     assert result.tolerated["jupyter-settings"] == 1
     assert result.tolerated["kernelspec"] == 2
     assert result.tolerated["bytecode"] >= 2
-    assert any("bytecode was not compared" in text for text in result.not_checked)
+    assert not any("compiled files" in text for text in result.not_checked)
+
+
+# --- compiled files -----------------------------------------------------------------------------------
+
+
+def use(prefix: Path, code: str = "import greet, fast") -> list[str]:
+    """Run ``code`` in the prefix; the compiled files that it left."""
+    writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([build.python_of(prefix), "-c", code], check=True, timeout=60, env=writing)
+    return sorted(path.relative_to(prefix).as_posix() for path in prefix.rglob("*.pyc"))
+
+
+def poison(compiled: Path) -> None:
+    """Put other code under the header that says that it was made from today's source."""
+    code = compile("def main():\n    print('evil')\n", "greet.py", "exec")
+    compiled.write_bytes(compiled.read_bytes()[:16] + marshal.dumps(code))
+
+
+def test_a_compiled_file_with_other_code_than_its_source_is_found(home: Home, venv: Path) -> None:
+    paths = use(venv)
+    target = next(path for path in paths if "/greet." in path)
+    poison(venv / target)
+    done = subprocess.run(
+        [build.python_of(venv), "-c", "import greet; greet.main()"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "evil\n"  # Python runs it
+    assert found(home, venv) == [("bytecode-differs", target, "")]
+    assert home.verify(venv).tolerated["bytecode"] == len(paths) - 1
+
+
+def test_a_compiled_file_that_was_built_and_made_again_is_judged_by_its_source(
+    home: Home, tmp_path: Path, built: dict[str, Path]
+) -> None:
+    prefix = proofkit.copied(built["wheels"], tmp_path)
+    paths = use(prefix)
+    baseline.record(prefix)  # as an engine that compiles leaves it
+    assert found(home, prefix) == []
+    target = prefix / paths[0]
+    target.write_bytes(target.read_bytes()[:8] + bytes(8) + target.read_bytes()[16:])  # another time
+    assert found(home, prefix) == []
+    poison(target)
+    assert [kind for kind, _, _ in found(home, prefix)] == ["bytecode-differs"]
+    target.unlink()
+    assert found(home, prefix) == []
+
+
+def test_the_interpreter_is_not_started_if_the_file_that_names_it_was_changed(
+    home: Home, venv: Path, tmp_path: Path
+) -> None:
+    use(venv)
+    evil = tmp_path / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    evil.parent.mkdir()
+    evil.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
+    evil.chmod(0o755)
+    config = venv / "pyvenv.cfg"
+    text = re.sub("(?m)^home = .*$", f"home = {evil.parent}", config.read_text(encoding="utf-8"))
+    config.write_text(text, encoding="utf-8")
+    result = home.verify(venv)
+    assert [(finding.kind, finding.path) for finding in result.findings] == [("file-changed", "pyvenv.cfg")]
+    assert any("not as it was built, so it was not started" in text for text in result.not_checked)
+    assert "bytecode" not in result.tolerated
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_compiled_file_of_another_python_is_found(home: Home, venv: Path) -> None:
+    path = f"{SITE}/__pycache__/greet.cpython-27.pyc"
+    (venv / path).parent.mkdir(exist_ok=True)
+    (venv / path).write_bytes(b"\x03\xf3\r\n" + bytes(30))
+    assert found(home, venv) == [("bytecode-differs", path, "")]
 
 
 def test_every_tolerance_has_a_reason_and_a_name_of_its_own() -> None:
-    names = [tolerance.name for tolerance in verify.TOLERANCES]
+    names = [tolerance.name for tolerance in TOLERANCES]
     assert len(set(names)) == len(names)
-    assert all(tolerance.reason() for tolerance in verify.TOLERANCES)
+    assert all(tolerance.reason() for tolerance in TOLERANCES)
 
 
 # --- tampering --------------------------------------------------------------------------------------
@@ -205,7 +283,7 @@ def test_a_file_that_became_a_link_to_the_same_content_is_found(
     shutil.copy(module, tmp_path / "elsewhere.py")
     module.unlink()
     module.symlink_to(tmp_path / "elsewhere.py")
-    assert found(home, venv) == [("link-changed", f"{SITE}/greet.py", "greet")]
+    assert found(home, venv) == [("kind-changed", f"{SITE}/greet.py", "greet")]
 
 
 @posix
@@ -213,7 +291,7 @@ def test_a_folder_that_became_a_link_is_found_and_not_walked(home: Home, venv: P
     shutil.move(venv / SITE / "fast", tmp_path / "fast")
     (venv / SITE / "fast").symlink_to(tmp_path / "fast")
     result = found(home, venv)
-    assert ("link-changed", f"{SITE}/fast", "") in result
+    assert ("kind-changed", f"{SITE}/fast", "") in result
     assert ("file-missing", f"{SITE}/fast/_c.so", "fast") in result
 
 
@@ -404,6 +482,76 @@ def test_a_record_that_names_a_file_outside_is_refused_and_the_file_not_read(hom
     assert all("names a file outside" in problem.detail for problem in problems)
 
 
+@pytest.mark.parametrize("engine", ["wheels", "rattler"])
+def test_a_file_that_became_an_empty_folder_is_found(
+    home: Home, built: dict[str, Path], tmp_path: Path, engine: str
+) -> None:
+    prefix = proofkit.copied(built[engine], tmp_path)
+    path = f"{SITE}/greet.py" if engine == "wheels" else f"{CONDA_SITE}/greet/__init__.py"
+    (prefix / path).unlink()
+    (prefix / path).mkdir()
+    for quick in (False, True):
+        assert found(home, prefix, quick=quick) == [("kind-changed", path, "greet")]
+
+
+def test_an_extra_empty_folder_is_found(home: Home, venv: Path) -> None:
+    """`import tensorflow` succeeds where a folder of that name lies, empty or not."""
+    (venv / SITE / "tensorflow").mkdir()
+    (venv / "etc" / "jupyter" / "labconfig").mkdir(parents=True)
+    assert found(home, venv) == [("file-extra", f"{SITE}/tensorflow", "")]
+
+
+@pytest.mark.parametrize("text", ['{"fullMathjaxUrl": "https://evil.example/x.js"}', "[]", "{", ""])
+def test_jupyter_settings_that_are_more_than_switches_are_found(home: Home, venv: Path, text: str) -> None:
+    path = venv / "etc" / "jupyter" / "labconfig" / "page_config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    assert [kind for kind, _, _ in found(home, venv)] == ["file-extra"]
+    path.write_text('{"disabledExtensions": {"a": true}, "lockedExtensions": {}}', encoding="utf-8")
+    assert found(home, venv) == []
+
+
+@posix
+def test_a_prefix_that_everybody_may_write_to_is_found(home: Home, venv: Path) -> None:
+    venv.chmod(0o777)
+    assert found(home, venv) == [("mode-changed", ".", "")]
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o6755, 0o664, 0o646, 0o654, 0o745, 0o244])
+def test_every_mode_that_gives_rights_or_takes_the_file_away_is_found(
+    home: Home, venv: Path, mode: int
+) -> None:
+    path = f"{SITE}/greet.py"
+    (venv / path).chmod(mode)
+    assert ("mode-changed", path, "greet") in found(home, venv)
+    assert ("mode-changed", path, "greet") in found(home, venv, quick=True)
+
+
+def test_without_marker_and_baseline_a_prefix_in_our_folder_is_no_other_clients(
+    home: Home, built: dict[str, Path]
+) -> None:
+    place = home.root / ".d2lenv" / "tiny-bare"
+    place.parent.mkdir(exist_ok=True)
+    shutil.copytree(built["wheels"], place, symlinks=True)
+    (place / marker.MARKER).unlink()
+    try:
+        result = verify.verify(home.workspace, str(place), os.environ, environment="tiny")
+        assert "baseline-missing" in {finding.kind for finding in result.findings}
+    finally:
+        shutil.rmtree(place)
+
+
+@posix
+def test_d2l_replaced_by_a_pipe_is_found_and_not_waited_for(home: Home, venv: Path) -> None:
+    site = venv / SITE
+    (site / "d2l-1.0.3.dist-info").mkdir()
+    (site / "d2l-1.0.3.dist-info" / "METADATA").write_text("Name: d2l\nVersion: 1.0.3\n", encoding="utf-8")
+    (site / "d2l").mkdir()
+    os.mkfifo(site / "d2l" / "torch.py")
+    assert ("d2l-not-released", f"{SITE}/d2l/torch.py", "") in found(home, venv)
+
+
 @posix
 def test_a_mode_that_gives_rights_is_found_and_the_umask_is_not(home: Home, venv: Path) -> None:
     (venv / SITE / "greet.py").chmod(0o600)
@@ -493,7 +641,7 @@ def test_the_command_tables_what_it_found_and_ends_with_1(
     assert run(home, str(venv))[0] == 0
     (venv / SITE / "evil.pth").write_text("import os\n", encoding="utf-8")
     for number in range(50):
-        (venv / SITE / f"extra{number}.py").write_text("", encoding="utf-8")
+        (venv / SITE / f"extra{number}\x1b[2J.py").write_text("", encoding="utf-8")
     status, _ = run(home, str(venv))
     assert status == 1
     result = home.verify(venv)
@@ -501,6 +649,7 @@ def test_the_command_tables_what_it_found_and_ends_with_1(
     text = capsys.readouterr().out
     assert "11 more; --json lists them all" in text
     assert "is not what the lock says: 51 findings" in text
+    assert "\x1b" not in text
 
 
 def test_the_command_in_json_has_every_finding(home: Home, venv: Path) -> None:
@@ -514,5 +663,5 @@ def test_the_command_in_json_has_every_finding(home: Home, venv: Path) -> None:
 
 
 def test_every_kind_of_finding_has_a_meaning() -> None:
-    kinds = verify.Kind.__args__  # type: ignore[attr-defined]
-    assert len({verify.meaning(kind) for kind in kinds}) == len(kinds)
+    kinds = get_args(findings.Kind)
+    assert len({findings.meaning(kind) for kind in kinds}) == len(kinds)

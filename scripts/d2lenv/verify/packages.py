@@ -1,0 +1,108 @@
+"""The installed packages against those of the lock."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from d2lenv.base.messages import tr
+from d2lenv.facts import d2l as d2l_releases
+from d2lenv.prefix.read import CondaPackage, Distribution, Unreadable, read_text
+from d2lenv.prefix.scan import digests
+from d2lenv.verify.findings import Examination, instead
+from d2lenv.verify.subject import Subject, Wanted
+
+_JSON_LIMIT = 1 << 28
+
+
+def check(look: Examination, subject: Subject) -> None:
+    """Compare names, versions, addresses and hashes, and d2l's modules with the released ones."""
+    if subject.engine == "conda":
+        _check_conda(look, subject)
+    else:
+        _check_wheels(look, subject)
+    _check_d2l(look)
+
+
+def _check_conda(look: Examination, subject: Subject) -> None:
+    for package in look.prefix.conda:
+        path = package.file.relative_to(look.prefix.path).as_posix()
+        wanted = subject.packages.get(package.name)
+        if wanted is None:
+            look.add("package-extra", path, package.version, package.name)
+        else:
+            _check_record(look, package, path, wanted)
+    _count(look, subject, Counter(package.name for package in look.prefix.conda))
+    for distribution in look.prefix.distributions:
+        if not distribution.conda:
+            path = _path(look, distribution)
+            look.add("package-extra", path, _installed_by(distribution), distribution.key)
+
+
+def _check_record(look: Examination, package: CondaPackage, path: str, wanted: Wanted) -> None:
+    trouble: list[Unreadable] = []
+    try:
+        found = json.loads(read_text(package.file, _JSON_LIMIT, trouble))
+        stated = {key: str(found.get(key) or "") for key in wanted.fields}
+    except (ValueError, AttributeError, RecursionError) as error:
+        look.add("record-damaged", path, str(error), package.name)
+        return
+    for key, value in wanted.fields.items():
+        if stated[key] != value:
+            look.add("package-differs", path, instead(key, value, stated[key]), package.name)
+
+
+def _check_wheels(look: Examination, subject: Subject) -> None:
+    # Whoever installs from the requirements file without d2lenv may take pip as well.
+    installers = ("uv",) if subject.ours else ("uv", "pip")
+    for distribution in look.prefix.distributions:
+        path = _path(look, distribution)
+        wanted = subject.packages.get(distribution.key)
+        if wanted is None:
+            look.add("package-extra", path, _installed_by(distribution), distribution.key)
+            continue
+        differs = []
+        if distribution.version != wanted.fields["version"]:
+            differs.append(instead("version", wanted.fields["version"], distribution.version))
+        if distribution.installer not in installers:
+            differs.append(instead("INSTALLER", "/".join(installers), distribution.installer))
+        if distribution.origin or (distribution.folder / "direct_url.json").exists():
+            differs.append(tr("it was not installed from the index but from {url}", url=distribution.origin))
+        for detail in differs:
+            look.add("package-differs", path, detail, distribution.key)
+    _count(look, subject, Counter(distribution.key for distribution in look.prefix.distributions))
+    for package in look.prefix.conda:
+        path = package.file.relative_to(look.prefix.path).as_posix()
+        look.add("package-extra", path, package.version, package.name)
+
+
+def _count(look: Examination, subject: Subject, seen: Mapping[str, int]) -> None:
+    for name, wanted in subject.packages.items():
+        if not seen.get(name):
+            look.add("package-missing", package=name, detail=wanted.fields["version"])
+        elif seen[name] > 1:
+            look.add("package-extra", package=name, detail=tr("it is there {count} times", count=seen[name]))
+
+
+def _path(look: Examination, distribution: Distribution) -> str:
+    return distribution.folder.relative_to(look.prefix.path).as_posix()
+
+
+def _installed_by(distribution: Distribution) -> str:
+    return tr("{version}, installed by {who}", version=distribution.version, who=distribution.source)
+
+
+def _check_d2l(look: Examination) -> None:
+    installed = look.prefix.find("d2l")
+    if installed is None or installed.version not in d2l_releases.RELEASES:
+        return
+    site = installed.site.relative_to(look.prefix.path).as_posix()
+    released = {f"{site}/{name}": sha for name, sha in d2l_releases.RELEASES[installed.version].files.items()}
+    files = [entry for path in released if (entry := look.tree.entries.get(path))]
+    found, _unreadable = digests(look.tree.root, files)
+    for path, wanted in released.items():
+        if found.get(path) != wanted:
+            state = tr("changed") if path in found else tr("missing")
+            detail = tr("{state}; d2l {version}", state=state, version=installed.version)
+            look.add("d2l-not-released", path, detail)

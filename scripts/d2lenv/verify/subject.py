@@ -1,0 +1,136 @@
+"""What a prefix must be: the environment it belongs to, and the packages that are locked for that."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import printable, tr
+from d2lenv.engines import build
+from d2lenv.prefix import marker
+from d2lenv.prefix.read import Prefix
+from d2lenv.solve import wheels
+from d2lenv.workspace import lockfile
+from d2lenv.workspace.manifest import Workspace
+
+_CONDA_FIELDS = ("version", "build", "subdir", "url", "sha256", "md5")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One package of the lock.
+
+    Attributes:
+        fields: conda-meta's field → value; for a wheel only ``version``.
+    """
+
+    name: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a prefix is compared with.
+
+    Attributes:
+        engine: ``wheels``, or ``conda`` for a prefix of the records of pixi.lock.
+        ours: whether `d2lenv build` made the prefix; another client leaves no marker and no baseline.
+        digest: of the lock, as ``d2lenv.json`` records it.
+        source: the file that has the packages.
+    """
+
+    environment: str
+    platform: str
+    engine: Literal["wheels", "conda"]
+    ours: bool
+    digest: str
+    source: Path
+    packages: Mapping[str, Wanted]
+
+
+def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
+    """Return what the prefix ``content`` must be, by its own marker, by where it lies, or as asked for.
+
+    Args:
+        asked: the environment that the user names; the marker may not name another.
+
+    Raises:
+        D2lEnvError: if it belongs to no environment of the workspace, or to another one.
+    """
+    said = {key: value for key, value in content.marker.items() if isinstance(value, str)}
+    ours = bool(said.get("environment")) or content.path.parent == workspace.root / ".d2lenv"
+    stated = said.get("environment", "")
+    if not stated and content.path.parent == workspace.root / ".pixi" / "envs":
+        stated = content.path.name
+    environment = stated or asked
+    if not re.fullmatch(r"[\w-]{1,64}", environment):
+        raise D2lEnvError(
+            tr("{path} does not say of which environment it is", path=content.path),
+            why=tr("it has no {file} and is not below .pixi/envs", file=marker.MARKER),
+            fix=tr("say which with --environment NAME, if another tool made it from this lock"),
+        )
+    if asked and asked != environment:
+        raise D2lEnvError(
+            tr(
+                "{path} says that it is {found}, not {name}",
+                path=content.path,
+                found=printable(environment),
+                name=asked,
+            )
+        )
+    platform = said.get("platform") or content.platform
+    if _engine(content, said) == "wheels":
+        return _of_wheels(workspace, environment, platform, ours)
+    return _of_lock(workspace, environment, platform, ours)
+
+
+def _engine(content: Prefix, said: Mapping[str, str]) -> Literal["wheels", "conda"]:
+    stated = said.get("engine", "")
+    if stated in build.ENGINES:
+        return "wheels" if stated == "wheels" else "conda"
+    if content.kind not in ("conda", "venv"):
+        raise D2lEnvError(
+            tr("{path} is no environment", path=content.path),
+            why=tr("it has neither conda-meta nor pyvenv.cfg"),
+            fix=tr("`d2lenv doctor PREFIX` examines any environment; `d2lenv build` makes one of ours"),
+        )
+    return "conda" if content.kind == "conda" else "wheels"
+
+
+def _of_wheels(workspace: Workspace, environment: str, platform: str, ours: bool) -> Subject:
+    pins = wheels.read(workspace, environment, platform)
+    return Subject(
+        environment,
+        platform,
+        "wheels",
+        ours,
+        wheels.digest(pins),
+        wheels.path_of(workspace, environment, platform),
+        {pin.name: Wanted(pin.name, {"version": pin.version}) for pin in pins},
+    )
+
+
+def _of_lock(workspace: Workspace, environment: str, platform: str, ours: bool) -> Subject:
+    lock = lockfile.read(workspace.lock)
+    return Subject(
+        environment,
+        platform,
+        "conda",
+        ours,
+        lockfile.digest(lock, environment, platform).digest,
+        workspace.lock,
+        {
+            record.name.normalized: _wanted(json.loads(record.to_json()))
+            for record in lock.records(environment, platform)
+        },
+    )
+
+
+def _wanted(record: dict[str, Any]) -> Wanted:
+    fields = {key: str(record[key]) for key in _CONDA_FIELDS if record.get(key)}
+    return Wanted(str(record["name"]), fields)
