@@ -91,10 +91,11 @@ def writable(folder: Path) -> bool:
 
 def install(place: Path) -> None:
     """Install the tool beside ``place``, and put it there when it is complete."""
-    say(tr("Installing the tool into {folder}, once: about {n} MB", folder=place, n=MEGABYTES))
     with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as name:
         folder = Path(name) / "tool"
-        for command in commands(folder):
+        steps = commands(folder)
+        say(tr("Installing the tool into {folder}, once: about {n} MB", folder=place, n=MEGABYTES))
+        for command in steps:
             if subprocess.run(command, cwd=folder.anchor, stdin=subprocess.DEVNULL, check=False).returncode:
                 raise D2lEnvError(
                     tr("the tool could not be installed"),
