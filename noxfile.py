@@ -60,15 +60,23 @@ def d2lenv(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types, workflows and shell scripts."""
+    """Check style, types, documents, workflows and shell scripts."""
     install(session, "dev")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    session.run("python", "docs/generate.py", "--check")
     session.run("zizmor", "--quiet", "--offline", "--persona=auditor", ".")
     session.run("jactionlint", "--profile=pedantic", "--strict-exit")
     session.run("shellcheck", ".ci/run")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the tables of the documents that repeat the code and the locks."""
+    install(session)
+    session.run("python", "docs/generate.py", *session.posargs)
 
 
 @nox.session

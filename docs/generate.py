@@ -1,0 +1,213 @@
+"""Write those parts of the documents that repeat what the code and the locks say.
+
+`python docs/generate.py` writes them, `--check` compares. A part stands between two comments of the document,
+`<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import tomli
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from d2lenv import doctor
+from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.facts.names import CONDA_TO_PYPI
+
+ROOT = Path(__file__).resolve().parents[1]
+ADVISORIES = ROOT / "docs" / "advisories.toml"
+DOCUMENTS = ("docs/doctor.md", "SECURITY.md")
+
+Kind = Literal["conda", "wheel"]
+
+NEEDS = {
+    "model": "a model file of somebody else's is loaded",
+    "image": "an image or a font of somebody else's is opened",
+    "notebook": "a notebook or a file of somebody else's is opened in JupyterLab",
+    "link": "an address of somebody else's is followed",
+    "network": "somebody is between this machine and a server, or is the server",
+    "code": "code calls just that with somebody else's data",
+}
+"""What has to happen before an advisory does harm: the key in advisories.toml → the words of the table."""
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """One row of advisories.toml.
+
+    Attributes:
+        fixed: the first release with the mend; empty where the page knew none.
+        last: the last release that is known to have the error, where ``fixed`` is empty.
+        kind: where only the wheel or only the conda package has the error.
+    """
+
+    package: str
+    ids: tuple[str, ...]
+    what: str
+    needs: str
+    source: str
+    seen: date
+    since: str = "0"
+    fixed: str = ""
+    last: str = ""
+    kind: Kind | None = None
+
+    def affects(self, version: str) -> bool:
+        try:
+            given = Version(version)
+        except InvalidVersion:
+            return False
+        if given < Version(self.since):
+            return False
+        return given < Version(self.fixed) if self.fixed else given <= Version(self.last)
+
+
+@cache
+def table() -> dict[str, Any]:
+    return tomli.loads(ADVISORIES.read_text(encoding="utf-8"))
+
+
+def advisories() -> tuple[Advisory, ...]:
+    return tuple(Advisory(**{**row, "ids": tuple(row["ids"])}) for row in table()["advisory"])
+
+
+@cache
+def locked() -> frozenset[tuple[str, str, Kind, str]]:
+    """(package, version, kind, environment) of all that is locked, under its name on the Python index."""
+    found: set[tuple[str, str, Kind, str]] = set()
+    for path in sorted((ROOT / "envs").glob("*/requirements-*.txt")):
+        for name, version in re.findall(r"^([\w.-]+)==([^ ;\\]+)", path.read_text("utf-8"), re.MULTILINE):
+            found.add((canonicalize_name(name), version.partition("+")[0], "wheel", path.parent.name))
+    for path in sorted((ROOT / "envs").glob("*/conda-*.lock")):
+        for name, version in re.findall(
+            r"/([^/\s]+)-([^-/\s]+)-[^-/\s]+\.(?:conda|tar\.bz2)", path.read_text("utf-8")
+        ):
+            found.add((canonicalize_name(CONDA_TO_PYPI.get(name, name)), version, "conda", path.parent.name))
+    return frozenset(found)
+
+
+def versions_of(package: str, affected: Callable[[str], bool], kind: Kind | None = None) -> str:
+    """``9.2.0 (cpu, cuda), 9.3.0 (zh)``: the locked versions that are affected, with their environments."""
+    places: dict[str, set[str]] = {}
+    for name, version, found, environment in locked():
+        if name == package and affected(version) and kind in (None, found):
+            places.setdefault(version, set()).add(environment)
+    return ", ".join(f"{v} ({', '.join(sorted(e))})" for v, e in sorted(places.items()))
+
+
+def advisory_rows() -> Iterator[str]:
+    yield "| package | locked | mended in | advisory | what it is | what it needs |"
+    yield "|---|---|---|---|---|---|"
+    for row in advisories():
+        found = versions_of(row.package, row.affects, row.kind)
+        if not found:
+            raise SystemExit(
+                f"{ADVISORIES.name}: {', '.join(row.ids)} concerns no locked {row.package} any more"
+            )
+        ids = f"[{row.ids[0]}]({row.source})" + "".join(f", {name}" for name in row.ids[1:])
+        mended = row.fixed or f"– (after {row.last})"
+        yield f"| {row.package} | {found} | {mended} | {ids} | {row.what} | {NEEDS[row.needs]} |"
+
+
+def environment_rows() -> Iterator[str]:
+    """How many advisories concern each environment."""
+    environments = sorted({environment for _, _, _, environment in locked()} - {"dev"})
+    yield "| environment | advisories in the table | of these for loading a model, an image or a notebook |"
+    yield "|---|---|---|"
+    for environment in environments:
+        hit = [row for row in advisories() if concerns(row, environment)]
+        files = [row for row in hit if row.needs in ("model", "image", "notebook")]
+        yield f"| `{environment}` | {len(hit)} | {len(files)} |"
+
+
+def concerns(row: Advisory, environment: str) -> bool:
+    return any(
+        name == row.package and place == environment and row.kind in (None, kind) and row.affects(version)
+        for name, version, kind, place in locked()
+    )
+
+
+def not_looked_up() -> Iterator[str]:
+    found = [
+        (name, versions_of(name, lambda _: True)) for name in sorted(table()["not-looked-up"]["packages"])
+    ]
+    for name, where in found:
+        if not where:
+            raise SystemExit(f"{ADVISORIES.name}: {name} is locked nowhere any more")
+    yield "; ".join(f"{name} {where}" for name, where in found) + "."
+
+
+def codes(module: ModuleType) -> Callable[[], Iterator[str]]:
+    """The findings of one module of doctor/rules."""
+
+    def rows() -> Iterator[str]:
+        yield "| code | finding | why it matters |"
+        yield "|---|---|---|"
+        checks: list[tuple[str, Callable[..., object]]] = [*doctor.FINDINGS, *doctor.PLANNED]
+        for code, check in checks:
+            # What could not be read has a heading of its own.
+            if check.__module__ == module.__name__ and check is not names.unreadable:
+                yield code_row(code, check)
+
+    return rows
+
+
+def code_row(code: str, check: Callable[..., object]) -> str:
+    name = check.__name__.removeprefix("plan_").replace("_", " ")
+    return f"| {code} | {name} | {doctor.explanation_key(check)} |"
+
+
+def unreadable() -> Iterator[str]:
+    yield "| code | finding | why it matters |"
+    yield "|---|---|---|"
+    yield from (code_row(code, check) for code, check in doctor.FINDINGS if check is names.unreadable)
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "advisories": advisory_rows,
+    "environments": environment_rows,
+    "not looked up": not_looked_up,
+    "unreadable": unreadable,
+    **{
+        module.__name__.rpartition(".")[2]: codes(module)
+        for module in (names, sources, versions, d2l, jupyter, gpu, machine, drift, plan)
+    },
+}
+
+
+def generated(text: str) -> str:
+    """Return a document with its generated parts as they should be."""
+
+    def part(match: re.Match[str]) -> str:
+        return "\n".join((f"<!-- generated: {match[1]} -->", "", *PARTS[match[1]](), "", "<!-- end -->"))
+
+    return re.sub(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+def main(words: list[str]) -> int:
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if generated(text) != text:
+            stale.append(name)
+            if "--check" not in words:
+                path.write_text(generated(text), encoding="utf-8")
+    if stale and "--check" in words:
+        print(f"not what the code and the locks say: {', '.join(stale)}; run `nox -s docs`")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
