@@ -21,7 +21,8 @@ from pathlib import Path
 import yaml
 
 from d2lenv.export import plan
-from d2lenv.export.plan import FORMATS, REQUIREMENTS, Request
+from d2lenv.export.formats.registry import FORMATS, REQUIREMENTS
+from d2lenv.export.request import Request
 from d2lenv.workspace import manifest as workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +34,9 @@ FRESH = (
     sys.executable,
     "-c",
     "import time; from pathlib import Path;"
-    "from d2lenv.export import plan; from d2lenv.workspace import manifest;"
-    f"ours, asked = manifest.load(Path({str(ROOT)!r})), plan.Request(formats=('sbom',));"
+    "from d2lenv.export import plan; from d2lenv.export.request import Request;"
+    "from d2lenv.workspace import manifest;"
+    f"ours, asked = manifest.load(Path({str(ROOT)!r})), Request(formats=('sbom',));"
     "start = time.process_time(); plan.of_workspace(ours, asked); print(time.process_time() - start)",
 )
 """A process of its own, which remembers nothing of an earlier run; prints its CPU seconds for the work."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from d2lenv.export.table import Bundle
+from d2lenv.export.table import EnvironmentTable
 from export import sample_locks
-from export.lock_bundles import REPOSITORY, bundles_of
+from export.tables import REPOSITORY, tables_of
 
 
 @pytest.fixture(params=sorted(sample_locks.good()))
@@ -20,6 +20,6 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def own_bundles() -> list[Bundle]:
+def own_tables() -> list[EnvironmentTable]:
     """This project's own environments."""
-    return bundles_of(REPOSITORY / "pixi.lock")
+    return tables_of(REPOSITORY / "pixi.lock")

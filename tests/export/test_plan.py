@@ -13,13 +13,14 @@ from click.testing import CliRunner, Result
 import channelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli.app import cli
-from d2lenv.export import plan
-from d2lenv.export.formats import manifest
-from d2lenv.export.plan import FORMATS, Request
+from d2lenv.export import plan, report, write
+from d2lenv.export.formats import listing
+from d2lenv.export.formats.registry import FORMATS
+from d2lenv.export.request import Request
 from d2lenv.workspace import manifest as workspace
 from export import sample_locks
-from export.lock_bundles import REPOSITORY
 from export.sample_locks import CONDA_FORGE, Env, pick, text
+from export.tables import REPOSITORY
 
 MANIFEST = """\
 [workspace]
@@ -36,6 +37,12 @@ gone = { features = ["a"] }
 cycler = "0.12.*"
 bzip2 = { version = "1.0.*", channel = "conda-forge" }
 tzdata = "*"
+
+[tool.d2lenv.environments.default]
+export = false
+
+[tool.d2lenv.environments.cpu]
+binder = true
 """
 
 
@@ -116,10 +123,10 @@ def test_any_touched_file_fails_the_check_with_a_diff(root: Path) -> None:
 
 def test_a_long_diff_is_cut_for_people_and_whole_for_machines(root: Path) -> None:
     assert code(run(root)) == 0
-    file = root / "envs" / "cpu" / "MANIFEST.md"
+    file = root / "envs" / "cpu" / "PACKAGES.md"
     file.write_text("edited\n" * 500 + file.read_text(encoding="utf-8"), encoding="utf-8")
     shown = run(root, "--check").stdout
-    assert shown.count("-edited") < plan.SHOWN_LINES
+    assert shown.count("-edited") < report.SHOWN_LINES
     assert "more lines" in shown
     (finding,) = json.loads(run(root, "--check", "--json").stdout)["findings"]
     assert finding["detail"].count("-edited") == 500
@@ -146,7 +153,7 @@ def test_other_ways_to_spoil_a_file_are_found_too(root: Path, spoil: object, say
 
 def test_a_missing_file_and_one_that_nothing_makes_fail_the_check(root: Path) -> None:
     assert code(run(root)) == 0
-    (root / "envs/cpu/MANIFEST.md").unlink()
+    (root / "envs/cpu/PACKAGES.md").unlink()
     (root / "envs/cpu/conda-osx-64.lock").write_text("@EXPLICIT\n", encoding="utf-8")
     (root / "envs/cpu/notes.txt").write_text("mine\n", encoding="utf-8")
     (root / "envs/old").mkdir()
@@ -154,7 +161,7 @@ def test_a_missing_file_and_one_that_nothing_makes_fail_the_check(root: Path) ->
     data = json.loads(run(root, "--check", "--json").stdout)
     assert data["ok"] is False
     assert {(finding["kind"], finding["path"]) for finding in data["findings"]} == {
-        ("missing", "envs/cpu/MANIFEST.md"),
+        ("missing", "envs/cpu/PACKAGES.md"),
         ("stale", "envs/cpu/conda-osx-64.lock"),
         ("stale", "envs/old/conda-lock.yml"),
     }
@@ -255,12 +262,12 @@ def test_a_lock_file_can_be_the_previous_release(root: Path, tmp_path: Path) -> 
     old = tmp_path / "v0.1.0.lock"
     old.write_text(lock_text("default", "cpu").replace("0.12.1", "0.11.0"), encoding="utf-8")
     assert code(run(root, "--previous", str(old))) == 0
-    content = (root / "envs/cpu/MANIFEST.md").read_text(encoding="utf-8")
+    content = (root / "envs/cpu/PACKAGES.md").read_text(encoding="utf-8")
     assert "Since v0.1.0.lock:" in content
     assert "| linux-64 | cycler | 0.11.0 " in content
     # kept from now on, and checked
     assert code(run(root, "--check")) == 0
-    kept = manifest.read_previous(root / "envs" / manifest.PREVIOUS)
+    kept = listing.read_previous(root / "envs" / listing.PREVIOUS)
     assert kept is not None
     assert kept.name == "v0.1.0.lock"
     assert set(kept.environments) == {"cpu"}
@@ -277,7 +284,7 @@ def test_a_git_tag_can_be_the_previous_release(root: Path) -> None:
     git("commit", "--quiet", "-m", "one")
     git("tag", "v1")
     assert code(run(root, "--previous", "v1")) == 0
-    assert "Nothing changed." in (root / "envs/cpu/MANIFEST.md").read_text(encoding="utf-8")
+    assert "Nothing changed." in (root / "envs/cpu/PACKAGES.md").read_text(encoding="utf-8")
     for words in (("--previous", "--output=x"), ("--previous", "v2"), ("--previous", "v1:pixi.toml")):
         result = run(root, *words)
         assert isinstance(result.exception, D2lEnvError)
@@ -289,7 +296,7 @@ def test_with_another_lock_the_previous_release_is_a_file(tmp_path: Path) -> Non
     path.write_text(sample_locks.good()["v6-one-environment"], encoding="utf-8")
     words = ["export", "--lock", str(path), "--output", str(tmp_path / "out"), "--previous"]
     assert code(CliRunner().invoke(cli, [*words, str(path)], standalone_mode=False)) == 0
-    assert "Nothing changed." in (tmp_path / "out/default/MANIFEST.md").read_text(encoding="utf-8")
+    assert "Nothing changed." in (tmp_path / "out/default/PACKAGES.md").read_text(encoding="utf-8")
     result = CliRunner().invoke(cli, [*words, "v1"], standalone_mode=False)
     assert isinstance(result.exception, D2lEnvError)
 
@@ -318,10 +325,10 @@ def test_a_manifest_with_empty_and_inline_environments_is_exported(tmp_path: Pat
     assert code(run(root)) == 0
     made = {path for path in snapshot(root) if path.startswith("envs/") and path.count("/") > 1}
     assert made == {
-        "envs/bare/MANIFEST.md",
+        *("envs/bare/PACKAGES.md", "envs/default/PACKAGES.md"),
         *(
             f"envs/inline/{name}"
-            for name in ("MANIFEST.md", "colab.ipynb", "conda-linux-64.lock", "conda-lock.yml")
+            for name in ("PACKAGES.md", "colab.ipynb", "conda-linux-64.lock", "conda-lock.yml")
         ),
         *(f"envs/inline/environment{end}.yml" for end in ("", "-linux-64")),
         *("envs/inline/sbom-linux-64.cdx.json", "envs/inline/studio-lab.yml"),
@@ -333,8 +340,6 @@ def test_a_manifest_with_empty_and_inline_environments_is_exported(tmp_path: Pat
     sbom = json.loads((root / "envs/inline/sbom-linux-64.cdx.json").read_text(encoding="utf-8"))
     assert [ref.split("@")[0] for ref in sbom["dependencies"][0]["dependsOn"]] == ["pkg:conda/app"]
     assert code(run(root, "--check")) == 0
-    assert code(run(root, "default")) == 0
-    assert (root / "envs/default/MANIFEST.md").is_file()
 
 
 def test_the_empty_environment_of_another_lock_is_no_conda_lock_file(tmp_path: Path) -> None:
@@ -346,7 +351,7 @@ def test_the_empty_environment_of_another_lock_is_no_conda_lock_file(tmp_path: P
     output = tmp_path / "out"
     words = ["export", "--lock", str(path), "--output", str(output)]
     assert code(CliRunner().invoke(cli, words, standalone_mode=False)) == 0
-    assert sorted(file.name for file in (output / "bare").iterdir()) == ["MANIFEST.md"]
+    assert sorted(file.name for file in (output / "bare").iterdir()) == ["PACKAGES.md"]
     assert (output / "default" / "conda-lock.yml").is_file()
 
 
@@ -360,7 +365,7 @@ def test_the_exports_of_this_repository_are_what_its_lock_gives() -> None:
         "cuda",
         "cuda12",
     }
-    assert plan.compare(found) == []
+    assert write.compare(found) == []
     assert found.incomplete == ()
 
 

@@ -14,7 +14,7 @@ from d2lenv.cli import shared
     short_help=tr("Write envs/: the lock for conda, mamba, Colab and others."),
     help=tr(
         "Write what other tools read, made from pixi.lock alone: conda-lock.yml, explicit lists, "
-        "environment.yml, Colab, Studio Lab and Binder, an SBOM and a MANIFEST.md for each environment. "
+        "environment.yml, Colab, Studio Lab and Binder, an SBOM and a PACKAGES.md for each environment. "
         "--check writes nothing and fails with a diff when a file is stale or was edited.\n\n"
         "Example: d2lenv export --check\n\n"
         "Example: d2lenv export --lock ../other/pixi.lock --output exported --format conda-lock"
@@ -38,7 +38,7 @@ from d2lenv.cli import shared
     "--conda-only", is_flag=True, help=tr("Leave PyPI packages out of formats without a place for them.")
 )
 @click.option(
-    "--previous", metavar="LOCK|REVISION", help=tr("Compare MANIFEST.md with this release from now on.")
+    "--previous", metavar="LOCK|REVISION", help=tr("Compare PACKAGES.md with this release from now on.")
 )
 @shared.as_json
 @click.pass_obj
@@ -53,13 +53,15 @@ def export(
     previous: str | None,
     as_json: bool,
 ) -> int:
-    from d2lenv.export import plan as exports
+    from d2lenv.export import plan as plans
+    from d2lenv.export import report, write
+    from d2lenv.export.request import Request
 
     if (lock_file is None) != (output is None):
         raise click.UsageError(tr("--lock and --output go together"))
-    request = exports.Request(names, formats, conda_only, previous, write=not checking)
+    request = Request(names, formats, conda_only, previous, write=not checking)
     if lock_file is not None and output is not None:
-        plan = exports.of_lock(lock_file, output, request)
+        plan = plans.of_lock(lock_file, output, request)
     else:
-        plan = exports.of_workspace(place.workspace(), request)
-    return exports.report(plan, exports.run(plan, request), as_json)
+        plan = plans.of_workspace(place.workspace(), request)
+    return report.report(plan, write.run(plan, request), as_json)

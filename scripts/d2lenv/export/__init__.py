@@ -1,5 +1,5 @@
 """``pixi.lock`` → files that other tools install: one module for each format, all of them pure functions.
 
-A format takes a :class:`~d2lenv.export.table.Bundle` and returns ``{path: text}``; :mod:`d2lenv.export.plan`
-holds the table of formats, compares with what lies on disk, and writes.
+A request becomes a plan, the plan is compared or written, and the result is reported. What a format sees of a
+lock is a table (:mod:`d2lenv.export.table`); the formats stand in :mod:`d2lenv.export.formats.registry`.
 """

@@ -15,7 +15,7 @@ from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import printable, tr
-from d2lenv.export.formats.manifest import escaped
+from d2lenv.export.formats.text import escaped
 from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.read import Unreadable, read_text
 from d2lenv.solve import wheels

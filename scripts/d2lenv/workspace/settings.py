@@ -28,6 +28,8 @@ class Variant:
         requirements: what is asked for; empty when pixi.lock decides.
         extra: what its wheels have beside that.
         exclude_newer: the index as of this moment.
+        exported: whether `d2lenv export` makes its files without being asked by name.
+        binder: whether Binder gets this environment.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Variant:
     requirements: tuple[str, ...]
     extra: tuple[str, ...]
     exclude_newer: str
+    exported: bool = True
+    binder: bool = False
 
 
 def load(workspace: Workspace) -> Mapping[str, Variant]:
@@ -104,4 +108,6 @@ def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
         requirements=asked("requirements"),
         extra=asked("extra-requirements"),
         exclude_newer=moment,
+        exported=bool(table.get("export", True)),
+        binder=bool(table.get("binder", False)),
     )

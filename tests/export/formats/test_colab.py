@@ -22,32 +22,32 @@ from nbclient.exceptions import CellExecutionError
 from rattler.explicit_environment import ExplicitEnvironmentSpec
 
 from d2lenv.export.formats import colab, explicit
-from d2lenv.export.table import Bundle
-from export.lock_bundles import bundles_of
+from d2lenv.export.table import EnvironmentTable
 from export.sample_locks import CONDA_FORGE, Env, pick, text
+from export.tables import tables_of
 
 posix = pytest.mark.skipif(
     sys.platform == "win32", reason="Colab's machine is Linux; the cells use its paths"
 )
 
 
-def notebook(one: Bundle) -> nbformat.NotebookNode:
+def notebook(one: EnvironmentTable) -> nbformat.NotebookNode:
     return nbformat.reads(colab.files(one)[f"{one.folder}/colab.ipynb"], as_version=4)
 
 
 @pytest.fixture
-def cuda(own_bundles: list[Bundle]) -> Bundle:
-    (one,) = [one for one in own_bundles if one.environment == "cuda"]
+def cuda(own_tables: list[EnvironmentTable]) -> EnvironmentTable:
+    (one,) = [one for one in own_tables if one.environment == "cuda"]
     return one
 
 
-def cell(one: Bundle, name: str) -> str:
+def cell(one: EnvironmentTable, name: str) -> str:
     (found,) = [cell for cell in notebook(one).cells if cell["id"] == name]
     return str(found["source"])
 
 
-def test_it_is_a_valid_notebook_without_outputs(own_bundles: list[Bundle]) -> None:
-    for one in own_bundles:
+def test_it_is_a_valid_notebook_without_outputs(own_tables: list[EnvironmentTable]) -> None:
+    for one in own_tables:
         if one.target("linux-64") is None:
             continue
         book = notebook(one)
@@ -58,7 +58,7 @@ def test_it_is_a_valid_notebook_without_outputs(own_bundles: list[Bundle]) -> No
         assert "not checked on the service" in book.cells[0]["source"]
 
 
-def test_it_carries_the_explicit_list_of_linux(cuda: Bundle) -> None:
+def test_it_carries_the_explicit_list_of_linux(cuda: EnvironmentTable) -> None:
     tree = ast.parse(cell(cuda, "install"))
     (value,) = [
         ast.literal_eval(node.value)
@@ -71,10 +71,10 @@ def test_it_carries_the_explicit_list_of_linux(cuda: Bundle) -> None:
     assert len(ExplicitEnvironmentSpec.from_str(value).packages) == len(target.packages)
 
 
-def test_only_an_environment_for_gpus_asks_for_one(own_bundles: list[Bundle]) -> None:
+def test_only_an_environment_for_gpus_asks_for_one(own_tables: list[EnvironmentTable]) -> None:
     asks = {
         one.environment: "accelerator" in notebook(one).metadata
-        for one in own_bundles
+        for one in own_tables
         if one.environment in ("cpu", "cuda", "cuda12")
     }
     assert asks == {"cpu": False, "cuda": True, "cuda12": True}
@@ -85,7 +85,7 @@ def test_an_environment_without_linux_has_no_notebook(tmp_path: Path) -> None:
     path.write_text(
         text(6, {"default": Env((CONDA_FORGE,), {"win-64": pick("win-64", "ucrt")})}), encoding="utf-8"
     )
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     assert colab.files(one) == {}
 
 
@@ -122,7 +122,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, bytes]]:
         running.shutdown()
 
 
-def local(one: Bundle, folder: Path, url: str, sha256: str) -> str:
+def local(one: EnvironmentTable, folder: Path, url: str, sha256: str) -> str:
     """The install cell, on this machine's folders and server."""
     source = cell(one, "install")
     for old, new in (
@@ -137,7 +137,7 @@ def local(one: Bundle, folder: Path, url: str, sha256: str) -> str:
 
 @posix
 def test_the_install_cell_makes_the_prefix_once_and_checks_it(
-    cuda: Bundle, tmp_path: Path, server: tuple[str, bytes], capfd: pytest.CaptureFixture[str]
+    cuda: EnvironmentTable, tmp_path: Path, server: tuple[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     url, packed = server
     source = local(cuda, tmp_path, url, hashlib.sha256(packed).hexdigest())
@@ -157,7 +157,7 @@ def test_the_install_cell_makes_the_prefix_once_and_checks_it(
 
 @posix
 def test_the_install_cell_does_not_run_a_damaged_download(
-    cuda: Bundle, tmp_path: Path, server: tuple[str, bytes]
+    cuda: EnvironmentTable, tmp_path: Path, server: tuple[str, bytes]
 ) -> None:
     with pytest.raises(SystemExit, match="damaged"):
         exec(compile(local(cuda, tmp_path, server[0], "0" * 64), "install", "exec"), {})
@@ -173,7 +173,7 @@ def run(cells: list[str], folder: Path) -> str:
 
 
 @pytest.fixture
-def magic(cuda: Bundle, tmp_path: Path) -> str:
+def magic(cuda: EnvironmentTable, tmp_path: Path) -> str:
     """The cell that makes ``%%d2l``, for a prefix whose Python is this one."""
     python = tmp_path / "content" / "d2l-env" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -203,7 +203,7 @@ def test_a_failing_cell_fails_and_shows_its_error(magic: str, tmp_path: Path) ->
         run([magic, "%%d2l\n1 / 0"], tmp_path)
 
 
-def test_the_file_is_what_json_reads(cuda: Bundle) -> None:
+def test_the_file_is_what_json_reads(cuda: EnvironmentTable) -> None:
     content = colab.files(cuda)[f"{cuda.folder}/colab.ipynb"]
     assert json.loads(content)["nbformat"] == 4
     assert content.endswith("}\n")

@@ -15,15 +15,15 @@ from conda_lock.virtual_package import default_virtual_package_repodata
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.export.formats import conda_lock, environment_yml
-from d2lenv.export.table import Bundle, Package
+from d2lenv.export.table import CondaPackage, EnvironmentTable
 from d2lenv.workspace import lockfile
 from export import sample_locks
-from export.lock_bundles import REPOSITORY, bundles_of
 from export.sample_locks import CONDA_FORGE, Env, pick, text
+from export.tables import REPOSITORY, tables_of
 
 
-def write(one: Bundle, folder: Path) -> Path:
-    """``conda-lock.yml`` and ``environment.yml`` of a bundle, as they lie beside each other."""
+def write(one: EnvironmentTable, folder: Path) -> Path:
+    """``conda-lock.yml`` and ``environment.yml`` of a table, as they lie beside each other."""
     for path, content in (environment_yml.every_package(one) | conda_lock.files(one)).items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content.encode())
@@ -57,7 +57,7 @@ def accepted(path: Path, mapping: str) -> bool:
 
 def test_conda_lock_reads_the_same_packages_and_hashes(sample: Path, tmp_path: Path) -> None:
     lock = lockfile.read(sample)
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         read = parse_conda_lock_file(write(one, tmp_path))
         found = {
             (p.manager, p.platform, p.name, p.version, p.url, p.hash.md5, p.hash.sha256) for p in read.package
@@ -78,22 +78,22 @@ def test_conda_lock_reads_the_same_packages_and_hashes(sample: Path, tmp_path: P
 
 
 def test_conda_lock_takes_the_content_hash_for_up_to_date(sample: Path, tmp_path: Path, mapping: str) -> None:
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         assert accepted(write(one, tmp_path), mapping)
 
 
 @pytest.mark.parametrize("environment", ["cpu", "cuda", "cuda12"])
 def test_conda_lock_takes_our_own_content_hashes_for_up_to_date(
-    own_bundles: list[Bundle], environment: str, tmp_path: Path, mapping: str
+    own_tables: list[EnvironmentTable], environment: str, tmp_path: Path, mapping: str
 ) -> None:
-    (one,) = [one for one in own_bundles if one.environment == environment]
+    (one,) = [one for one in own_tables if one.environment == environment]
     assert accepted(write(one, tmp_path), mapping)
 
 
 def test_conda_lock_notices_a_changed_environment_yml(tmp_path: Path, mapping: str) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()["v6-four-platforms"], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     written = write(one, tmp_path)
     source = written.with_name("environment.yml")
     source.write_text(
@@ -102,8 +102,10 @@ def test_conda_lock_notices_a_changed_environment_yml(tmp_path: Path, mapping: s
     assert not accepted(written, mapping)
 
 
-def test_conda_lock_renders_every_package_for_conda(own_bundles: list[Bundle], tmp_path: Path) -> None:
-    (one,) = [one for one in own_bundles if one.environment == "cuda"]
+def test_conda_lock_renders_every_package_for_conda(
+    own_tables: list[EnvironmentTable], tmp_path: Path
+) -> None:
+    (one,) = [one for one in own_tables if one.environment == "cuda"]
     read = parse_conda_lock_file(write(one, tmp_path))
     for target in one.targets:
         lines = render_lockfile_for_platform(
@@ -118,8 +120,10 @@ def test_conda_lock_renders_every_package_for_conda(own_bundles: list[Bundle], t
         }
 
 
-def test_d2l_is_the_only_package_of_ours_that_the_format_cannot_carry(own_bundles: list[Bundle]) -> None:
-    learners = [one for one in own_bundles if one.environment != "dev"]
+def test_d2l_is_the_only_package_of_ours_that_the_format_cannot_carry(
+    own_tables: list[EnvironmentTable],
+) -> None:
+    learners = [one for one in own_tables if one.environment != "dev"]
     for one in learners:
         assert [package.file_name for package in conda_lock.left_out(one)] == ["d2l-1.0.3-pyhd8ed1ab_0.conda"]
         content = conda_lock.files(one)[f"{one.folder}/conda-lock.yml"]
@@ -131,7 +135,7 @@ def test_d2l_is_the_only_package_of_ours_that_the_format_cannot_carry(own_bundle
 
 def test_the_metadata_has_what_conda_lockfiles_requires(sample: Path) -> None:
     """conda-lockfiles 0.2.2 needs conda itself: `tests/looks/real_conda.py` gives it this file."""
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         document = yaml.safe_load(conda_lock.files(one)[f"{one.folder}/conda-lock.yml"])
         metadata = document["metadata"]["custom_metadata"]
         assert metadata["created_by"] == "d2lenv"
@@ -142,7 +146,7 @@ def test_conda_lock_would_refuse_a_package_without_md5(tmp_path: Path) -> None:
     """The reason for leaving it out; when this fails, it can go in."""
     lock = tmp_path / "pixi.lock"
     lock.write_text(sample_locks.good()["v6-one-environment"], encoding="utf-8")
-    (one,) = bundles_of(lock)
+    (one,) = tables_of(lock)
     path = write(one, tmp_path)
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     document["package"][0]["hash"] = {}
@@ -152,7 +156,7 @@ def test_conda_lock_would_refuse_a_package_without_md5(tmp_path: Path) -> None:
 
 
 def test_dependencies_are_written_as_conda_lock_writes_them() -> None:
-    package = Package(
+    package = CondaPackage(
         "x", "1", "0", "", "", "", "", "", "", None, "",
         (
             "python >=3.10",
@@ -181,7 +185,7 @@ def test_dependencies_are_written_as_conda_lock_writes_them() -> None:
 def test_pip_dependencies_are_those_that_the_environment_has(tmp_path: Path) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()["v6-pypi"], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     (requests,) = [wheel for wheel in one.targets[0].wheels if wheel.name == "requests"]
     assert conda_lock.pip_dependencies(requests, one.targets[0]) == {
         "charset-normalizer": "<4,>=2",
@@ -192,7 +196,7 @@ def test_pip_dependencies_are_those_that_the_environment_has(tmp_path: Path) -> 
 def test_an_environment_without_pip_says_what_its_wheels_need(tmp_path: Path) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()["v6-wheels-without-pip-or-hash"], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     assert "There is no pip among the packages" in conda_lock.files(one)["default/conda-lock.yml"]
 
 
@@ -200,7 +204,7 @@ def test_a_platform_that_conda_lock_does_not_know_is_refused(tmp_path: Path) -> 
     path = tmp_path / "pixi.lock"
     env = Env((CONDA_FORGE,), {"win-arm64": pick("linux-64", "tzdata")})
     path.write_text(text(6, {"default": env}), encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     with pytest.raises(D2lEnvError, match="win-arm64"):
         conda_lock.files(one)
 
@@ -238,7 +242,7 @@ def test_pixi_to_conda_lock_gives_the_same_packages_but_for_what_is_explained(
     before, after = lines.split(f"\n{entry}  ", 1)
     lock.write_text(f"{before}\n{entry}  md5: {'0' * 32}\n  {after}", encoding="utf-8")
     other = theirs(lock, environment, tmp_path)
-    (one,) = [one for one in bundles_of(lock) if one.environment == environment]
+    (one,) = [one for one in tables_of(lock) if one.environment == environment]
     document = yaml.safe_load(conda_lock.files(one)[f"{environment}/conda-lock.yml"])
     ours = {(p["manager"], p["platform"], p["name"]): p for p in document["package"]}
     assert set(ours) == set(other)

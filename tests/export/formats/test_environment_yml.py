@@ -14,13 +14,14 @@ from packaging.requirements import Requirement
 from rattler import MatchSpec
 
 from d2lenv.export.formats import environment_yml
-from d2lenv.export.plan import Request, of_workspace
-from d2lenv.export.table import Bundle
+from d2lenv.export.plan import of_workspace
+from d2lenv.export.request import Request
+from d2lenv.export.table import EnvironmentTable
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 from export import sample_locks
-from export.lock_bundles import REPOSITORY, bundles_of
 from export.sample_locks import CONDA_FORGE, Env, pick, text
+from export.tables import REPOSITORY, tables_of
 
 
 def split(document: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -30,7 +31,7 @@ def split(document: dict[str, Any]) -> tuple[list[str], list[str]]:
     return conda, pip
 
 
-def check(path: Path, one: Bundle, platform: str, document: dict[str, Any]) -> None:
+def check(path: Path, one: EnvironmentTable, platform: str, document: dict[str, Any]) -> None:
     """Each record is matched by exactly one spec, each spec matches exactly one record."""
     lock = lockfile.read(path)
     records = lock.records(one.environment, platform)
@@ -47,7 +48,7 @@ def check(path: Path, one: Bundle, platform: str, document: dict[str, Any]) -> N
 
 
 def test_each_platform_has_every_package_exactly(sample: Path) -> None:
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         made = environment_yml.every_package(one)
         for target in one.targets:
             document = yaml.safe_load(made[f"{one.folder}/environment-{target.platform}.yml"])
@@ -56,15 +57,15 @@ def test_each_platform_has_every_package_exactly(sample: Path) -> None:
 
 
 def test_the_file_of_all_platforms_says_the_same_through_conda_locks_selectors(sample: Path) -> None:
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         content = environment_yml.every_package(one)[f"{one.folder}/environment.yml"]
         for target in one.targets:
             filtered = "\n".join(filter_platform_selectors(content, platform=target.subdir))
             check(sample, one, target.platform, yaml.safe_load(filtered))
 
 
-def test_each_package_is_named_with_its_channel(own_bundles: list[Bundle]) -> None:
-    (cuda,) = [one for one in own_bundles if one.environment == "cuda"]
+def test_each_package_is_named_with_its_channel(own_tables: list[EnvironmentTable]) -> None:
+    (cuda,) = [one for one in own_tables if one.environment == "cuda"]
     document = yaml.safe_load(environment_yml.every_package(cuda)["cuda/environment-linux-64.yml"])
     assert document["channels"] == ["nvidia", "conda-forge", "pytorch"]
     conda, _ = split(document)
@@ -83,9 +84,9 @@ def test_no_file_has_the_channel_that_conda_26_7_cannot_find() -> None:
 
 
 def test_a_file_for_conda_says_that_defaults_is_asked_and_how_to_leave_it_out(
-    own_bundles: list[Bundle],
+    own_tables: list[EnvironmentTable],
 ) -> None:
-    (cpu,) = [one for one in own_bundles if one.environment == "cpu"]
+    (cpu,) = [one for one in own_tables if one.environment == "cpu"]
     made = environment_yml.every_package(cpu) | environment_yml.studio_lab(cpu)
     for_conda = {path: text for path, text in made.items() if not path.endswith("environment.yml")}
     assert len(for_conda) == 5
@@ -96,8 +97,8 @@ def test_a_file_for_conda_says_that_defaults_is_asked_and_how_to_leave_it_out(
     assert "environment-PLATFORM.yml" in made["cpu/environment.yml"].partition("name:")[0]
 
 
-def test_our_studio_lab_files_fit_on_its_disk(own_bundles: list[Bundle]) -> None:
-    learners = [one for one in own_bundles if one.environment in ("cpu", "cuda", "cuda12")]
+def test_our_studio_lab_files_fit_on_its_disk(own_tables: list[EnvironmentTable]) -> None:
+    learners = [one for one in own_tables if one.environment in ("cpu", "cuda", "cuda12")]
     assert len(learners) == 3
     for one in learners:
         target = one.target("linux-64")
@@ -112,7 +113,7 @@ def test_an_environment_too_large_for_studio_lab_says_so(tmp_path: Path) -> None
     path = tmp_path / "pixi.lock"
     huge = pick("linux-64", "bzip2")[0] | {"size": 9_000_000_000}
     path.write_text(text(6, {"default": Env((CONDA_FORGE,), {"linux-64": [huge]})}), encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     assert "DOES NOT FIT" in environment_yml.studio_lab(one)["default/studio-lab.yml"]
 
 
@@ -125,12 +126,12 @@ def test_binder_gets_one_environment_and_a_python_that_repo2docker_sees() -> Non
     assert [version[:5] for version in versions] == ["3.10."]
 
 
-def unknown_platform(tmp_path: Path) -> Iterator[Bundle]:
+def unknown_platform(tmp_path: Path) -> Iterator[EnvironmentTable]:
     path = tmp_path / "pixi.lock"
     for platform in ("win-arm64", "linux-riscv64"):
         record = pick("linux-64", "tzdata")
         path.write_text(text(6, {"default": Env((CONDA_FORGE,), {platform: record})}), encoding="utf-8")
-        yield from bundles_of(path)
+        yield from tables_of(path)
 
 
 def test_platforms_that_conda_lock_does_not_know_are_named(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_two_platforms_of_one_subdir_are_named(tmp_path: Path) -> None:
     records = pick("linux-64", "bzip2")
     env = Env((CONDA_FORGE,), {"linux-64": records, "linux-cuda": records})
     path.write_text(text(7, {"default": env}, {"linux-cuda": "linux-64"}), encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     assert environment_yml.selector_problem(one) == "two platforms share a subdir: linux-64, linux-cuda"
 
 
@@ -155,7 +156,7 @@ def test_two_platforms_of_one_subdir_are_named(tmp_path: Path) -> None:
 def test_channels_of_other_hosts_and_labels_keep_their_address(tmp_path: Path, name: str) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()[name], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     made = environment_yml.every_package(one)
     document = yaml.safe_load(made["default/environment.yml"])
     first = document["channels"][0]

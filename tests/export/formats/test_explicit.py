@@ -8,10 +8,10 @@ from pathlib import Path
 from rattler.explicit_environment import ExplicitEnvironmentSpec
 
 from d2lenv.export.formats import explicit
-from d2lenv.export.table import Bundle, Target
+from d2lenv.export.table import EnvironmentTable, PlatformTable
 from d2lenv.workspace import lockfile
-from export.lock_bundles import bundles_of
 from export.sample_locks import CONDA_FORGE, Env, pick, text, without
+from export.tables import tables_of
 
 # The line of an explicit file, from CEP 23.
 CEP_23 = re.compile(
@@ -20,7 +20,7 @@ CEP_23 = re.compile(
 )
 
 
-def read_back(target: Target, content: str, tmp_path: Path) -> set[tuple[str, str]]:
+def read_back(target: PlatformTable, content: str, tmp_path: Path) -> set[tuple[str, str]]:
     """(address, hash) of each package, by py-rattler's reader; the regular expression agrees with it."""
     path = tmp_path / "explicit.lock"
     path.write_bytes(content.encode())
@@ -45,23 +45,23 @@ def best_hash(md5: bytes | None, sha256: bytes | None) -> str:
 
 def test_the_list_has_every_record_with_its_best_hash(sample: Path, tmp_path: Path) -> None:
     lock = lockfile.read(sample)
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         for target in one.targets:
             records = lock.records(one.environment, target.platform)
             wanted = {(record.url, best_hash(record.md5, record.sha256)) for record in records}
             assert read_back(target, explicit.text(one, target), tmp_path) == wanted
 
 
-def test_our_own_lists_read_back_exactly(own_bundles: list[Bundle], tmp_path: Path) -> None:
-    for one in own_bundles:
+def test_our_own_lists_read_back_exactly(own_tables: list[EnvironmentTable], tmp_path: Path) -> None:
+    for one in own_tables:
         for target in one.targets:
             found = read_back(target, explicit.text(one, target), tmp_path)
             assert len(found) == len(target.packages)
             assert {address for address, _ in found} == {package.url for package in target.packages}
 
 
-def test_the_order_of_the_file_is_the_order_of_linking(own_bundles: list[Bundle]) -> None:
-    for one in own_bundles:
+def test_the_order_of_the_file_is_the_order_of_linking(own_tables: list[EnvironmentTable]) -> None:
+    for one in own_tables:
         for target in one.targets:
             urls = [line.partition("#")[0] for line in explicit.text(one, target).splitlines()]
             assert [url for url in urls if url.startswith("https://")] == [p.url for p in target.packages]
@@ -72,7 +72,7 @@ def test_a_package_without_hash_stands_there_bare_and_is_named_in_the_head(tmp_p
     weak = without(pick("linux-64", "bzip2")[0], "sha256")
     path = tmp_path / "pixi.lock"
     path.write_text(text(6, {"default": Env((CONDA_FORGE,), {"linux-64": [bare, weak]})}), encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     lines = explicit.text(one, one.targets[0]).splitlines()
     assert bare["url"] in lines
     assert f"{weak['url']}#{weak['md5']}" in lines

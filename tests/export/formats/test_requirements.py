@@ -17,7 +17,7 @@ from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import settings as variants
 from d2lenv.workspace.manifest import Workspace
-from export.lock_bundles import REPOSITORY
+from export.tables import REPOSITORY
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from d2lenv.export.formats import sbom
-from d2lenv.export.plan import Request, of_workspace
-from d2lenv.export.table import Bundle, Package, Target
+from d2lenv.export.plan import of_workspace
+from d2lenv.export.request import Request
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable
 from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 from export import sample_locks
-from export.lock_bundles import REPOSITORY, bundles_of
+from export.tables import REPOSITORY, tables_of
 
 ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
 
@@ -57,7 +58,7 @@ def test_the_library_reads_the_same_addresses_and_hashes(
     sample: Path, validator: JsonStrictValidator, validated: set[str]
 ) -> None:
     lock = lockfile.read(sample)
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         for target in one.targets:
             content = sbom.text(one, target)
             document = json.loads(content)
@@ -73,17 +74,17 @@ def test_the_library_reads_the_same_addresses_and_hashes(
             assert {url: hashes for url, (_, hashes) in read_back(content).items()} == wanted
 
 
-def targets_of(bundles: list[Bundle]) -> list[tuple[Bundle, Target]]:
-    return [(one, target) for one in bundles for target in one.targets]
+def targets_of(tables: list[EnvironmentTable]) -> list[tuple[EnvironmentTable, PlatformTable]]:
+    return [(one, target) for one in tables for target in one.targets]
 
 
-def test_ours_are_valid(own_bundles: list[Bundle], validator: JsonStrictValidator) -> None:
+def test_ours_are_valid(own_tables: list[EnvironmentTable], validator: JsonStrictValidator) -> None:
     """One component for each licence and set of fields, and a part of the graph.
 
     Those are what the schema can object to; a whole document of ours takes the validator 10 s. (All were
     validated whole when this was written.)
     """
-    documents = [json.loads(sbom.text(*pair)) for pair in targets_of(own_bundles)]
+    documents = [json.loads(sbom.text(*pair)) for pair in targets_of(own_tables)]
     kinds: dict[str, dict[str, Any]] = {}
     for document in documents:
         for component in document["components"]:
@@ -95,13 +96,13 @@ def test_ours_are_valid(own_bundles: list[Bundle], validator: JsonStrictValidato
     for document in documents:
         document |= {"components": [], "dependencies": []}
         assert validator.validate_str(json.dumps(document)) is None
-    graph = json.loads(sbom.text(*targets_of(own_bundles)[0]))["dependencies"][:20]
+    graph = json.loads(sbom.text(*targets_of(own_tables)[0]))["dependencies"][:20]
     document = documents[0] | {"components": list(kinds.values()), "dependencies": graph}
     assert validator.validate_str(json.dumps(document)) is None
 
 
-def test_ours_are_complete(own_bundles: list[Bundle]) -> None:
-    for one, target in targets_of(own_bundles):
+def test_ours_are_complete(own_tables: list[EnvironmentTable]) -> None:
+    for one, target in targets_of(own_tables):
         content = sbom.text(one, target)
         read = read_back(content)
         assert set(read) == {package.url for package in target.packages}
@@ -130,8 +131,8 @@ def reached(start: str, graph: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def test_every_dependency_of_the_graph_is_a_component(own_bundles: list[Bundle]) -> None:
-    for one, target in targets_of(own_bundles):
+def test_every_dependency_of_the_graph_is_a_component(own_tables: list[EnvironmentTable]) -> None:
+    for one, target in targets_of(own_tables):
         document = json.loads(sbom.text(one, target))
         refs = {component["bom-ref"] for component in document["components"]}
         root = document["metadata"]["component"]["bom-ref"]
@@ -148,11 +149,11 @@ def test_every_dependency_of_the_graph_is_a_component(own_bundles: list[Bundle])
 def test_without_a_manifest_the_root_needs_what_nothing_else_does(tmp_path: Path) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()["v6-a-circle-of-dependencies"], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     root, *_ = json.loads(sbom.text(one, one.targets[0]))["dependencies"]
     assert [ref.split("@")[0] for ref in root["dependsOn"]] == ["pkg:conda/setuptools"]
     path.write_text(sample_locks.good()["v6-pypi"], encoding="utf-8")
-    (one,) = bundles_of(path)
+    (one,) = tables_of(path)
     root, *_ = json.loads(sbom.text(one, one.targets[0]))["dependencies"]
     assert {ref.split("@")[0] for ref in root["dependsOn"]} == {
         *("pkg:conda/pip", "pkg:pypi/requests", "pkg:pypi/rouge-score")
@@ -258,15 +259,15 @@ def test_the_environment_of_wheels_alone_has_a_document(
     assert len(root["dependsOn"]) == 8
 
 
-def test_the_same_lock_gives_the_same_document(own_bundles: list[Bundle]) -> None:
+def test_the_same_lock_gives_the_same_document(own_tables: list[EnvironmentTable]) -> None:
     numbers = set()
-    for one, target in targets_of(own_bundles):
+    for one, target in targets_of(own_tables):
         content = sbom.text(one, target)
         assert content == sbom.text(one, target)
         document = json.loads(content)
         assert "timestamp" not in document["metadata"]
         numbers.add(document["serialNumber"])
-    assert len(numbers) == len(targets_of(own_bundles))
+    assert len(numbers) == len(targets_of(own_tables))
 
 
 @pytest.mark.parametrize(
@@ -290,21 +291,21 @@ def test_a_licence_is_an_spdx_id_only_where_it_is_one(text: str, expected: list[
 def test_every_form_of_licence_is_valid(validator: JsonStrictValidator) -> None:
     texts = ["", "MIT", "GPL-2.0+", "Apache-2.0 AND MIT", "LicenseRef-X", "BSD 3-clause", "(MIT OR Zlib)"]
     packages = tuple(
-        Package(
+        CondaPackage(
             f"p{i}", "1", "0", f"https://c.example/x/noarch/p{i}-1-0.conda", "https://c.example/x", "noarch",
             f"p{i}-1-0.conda", "", "", None, licence, (),
         )
         for i, licence in enumerate(texts)
     )  # fmt: skip
-    target = Target("linux-64", "linux-64", packages, (), "0" * 64)
-    one = Bundle("e", "e", "e", (), (target,), "0" * 64, "d2lenv export")
+    target = PlatformTable("linux-64", "linux-64", packages, (), "0" * 64)
+    one = EnvironmentTable("e", "e", "e", (), (target,), "0" * 64, "d2lenv export")
     content = sbom.text(one, target)
     assert validator.validate_str(content) is None
     assert len(read_back(content)) == len(texts)
 
 
 def test_the_purl_of_another_host_is_encoded() -> None:
-    package = Package(
+    package = CondaPackage(
         "x", "1!2.0+local", "h_0", "https://prefix.dev/chan/noarch/x-1!2.0+local-h_0.tar.bz2",
         "https://prefix.dev/chan", "noarch", "x-1!2.0+local-h_0.tar.bz2", "", "", None, "", (),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lenv.export.formats.text import comment, scalar
+from d2lenv.export.formats.text import comment, escaped, scalar
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
@@ -32,3 +32,11 @@ def test_ordinary_specs_and_addresses_are_plain(text: str) -> None:
 
 def test_a_comment_has_no_trailing_blanks() -> None:
     assert comment("one", "", "two\nthree") == "# one\n#\n# two\n# three\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [("a|b", "a&#124;b"), ("<b>", "&#60;b&#62;"), ("a\nb", "a b"), ("--", "&#45;&#45;"), ("plain", "plain")],
+)
+def test_markup_is_escaped(raw: str, expected: str) -> None:
+    assert escaped(raw) == expected

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from d2lenv.export.formats import explicit
-from d2lenv.export.table import Bundle
+from d2lenv.export.table import EnvironmentTable
 
 MICROMAMBA = (
     "https://conda.anaconda.org/conda-forge/linux-64/micromamba-2.8.1-0.tar.bz2",
@@ -102,15 +102,15 @@ print("device:", d2l.try_gpu())
 """
 
 
-def files(bundle: Bundle) -> dict[str, str]:
+def files(table: EnvironmentTable) -> dict[str, str]:
     """``colab.ipynb``, where the environment has linux-64."""
-    target = bundle.target("linux-64")
+    target = table.target("linux-64")
     if target is None:
         return {}
     packages = "@EXPLICIT\n" + "".join(f"{explicit.line(package)}\n" for package in target.packages)
     about = (
-        f"# {bundle.title} on Google Colab\n\n"
-        f"{bundle.head(target)}\n\n"
+        f"# {table.title} on Google Colab\n\n"
+        f"{table.head(target)}\n\n"
         "1. `Runtime → Change runtime type`: choose a GPU where the environment is for one.\n"
         "2. Run the next two cells; the first one downloads the packages and takes some minutes.\n"
         "3. Start each of your own cells with `%%d2l`. They run in the environment's Python, not in Colab's, "
@@ -125,15 +125,15 @@ def files(bundle: Bundle) -> dict[str, str]:
         _cell("try", "code", TRY),
     ]
     metadata: dict[str, object] = {
-        "colab": {"name": f"{bundle.title}.ipynb", "provenance": []},
-        "d2lenv": {"head": bundle.head(target)},
+        "colab": {"name": f"{table.title}.ipynb", "provenance": []},
+        "d2lenv": {"head": table.head(target)},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     if any(package.name == "pytorch-cuda" for package in target.packages):
         metadata["accelerator"] = "GPU"
     notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return {f"{bundle.folder}/colab.ipynb": json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"}
+    return {f"{table.folder}/colab.ipynb": json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"}
 
 
 def _cell(name: str, kind: str, source: str) -> dict[str, object]:

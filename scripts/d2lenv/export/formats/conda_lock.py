@@ -24,7 +24,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.export.formats.environment_yml import selector_problem
 from d2lenv.export.formats.text import comment, scalar
-from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
 
 # conda-lock's default-virtual-packages.yaml: (name, version, build string).
 _UNIX, _ARCHSPEC = ("__unix", "0", ""), ("__archspec", "1", "x86_64")
@@ -42,63 +42,76 @@ _VIRTUAL_TIMESTAMP = 1577854800000
 _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
 
 
-def files(bundle: Bundle) -> dict[str, str]:
+def files(table: EnvironmentTable) -> dict[str, str]:
     """``conda-lock.yml``; none for an environment without packages, whose list of platforms no reader takes.
 
     Raises:
         D2lEnvError: the environment's platforms are not ones that conda-lock knows.
     """
-    if not bundle.targets:
+    if not table.targets:
         return {}
-    if problem := selector_problem(bundle):
+    if problem := selector_problem(table):
         raise D2lEnvError(
-            tr("environment {name} cannot be a conda-lock file", name=bundle.environment),
+            tr("environment {name} cannot be a conda-lock file", name=table.environment),
             why=problem,
             fix=tr("choose other formats with --format"),
         )
-    return {f"{bundle.folder}/conda-lock.yml": _text(bundle)}
+    return {f"{table.folder}/conda-lock.yml": _text(table)}
 
 
-def left_out(bundle: Bundle) -> tuple[Package, ...]:
+def left_out(table: EnvironmentTable) -> tuple[CondaPackage, ...]:
     """Packages without md5, each once, by address."""
-    found = {p.url: p for target in bundle.targets for p in target.packages if not p.md5}
+    found = {p.url: p for target in table.targets for p in target.packages if not p.md5}
     return tuple(found[url] for url in sorted(found))
 
 
-def content_hashes(bundle: Bundle) -> dict[str, str]:
+def left_out_note(table: EnvironmentTable) -> str:
+    """Say which packages the file is without; empty for none."""
+    missing = left_out(table)
+    if not missing:
+        return ""
+    return tr(
+        "{name}/conda-lock.yml is without {packages}: its format wants an md5, none is known; its head says "
+        "how to add them",
+        name=table.environment,
+        packages=", ".join(package.file_name for package in missing),
+    )
+
+
+def content_hashes(table: EnvironmentTable) -> dict[str, str]:
     """subdir → sha256 (hex) of what ``environment.yml`` asks for there, as conda-lock computes it."""
-    return {target.subdir: _content_hash(bundle, target) for target in bundle.targets}
+    return {target.subdir: _content_hash(table, target) for target in table.targets}
 
 
-def _text(bundle: Bundle) -> str:
-    missing = left_out(bundle)
+def _text(table: EnvironmentTable) -> str:
+    missing = left_out(table)
     notes = [
-        bundle.head(),
+        table.head(),
         "",
-        f"  conda-lock install --name {bundle.title} conda-lock.yml",
-        f"  micromamba create --name {bundle.title} --file conda-lock.yml",
+        f"  conda-lock install --name {table.title} conda-lock.yml",
+        f"  micromamba create --name {table.title} --file conda-lock.yml",
     ]
     if missing:
         notes += ["", "LEFT OUT, no md5 is known and this format requires it; add after the installation:"]
-        notes += [f"  conda install --name {bundle.title} --no-deps {package.url}" for package in missing]
-    pipless = [t for t in bundle.targets if t.wheels and not any(p.name == "pip" for p in t.packages)]
+        notes += [f"  conda install --name {table.title} --no-deps {package.url}" for package in missing]
+    pipless = [t for t in table.targets if t.wheels and not any(p.name == "pip" for p in t.packages)]
     if pipless:
         notes += [
             "",
             "There is no pip among the packages: conda-lock needs one to install the PyPI packages.",
         ]
-    targets = sorted(bundle.targets, key=lambda target: target.subdir)
-    hashes = content_hashes(bundle)
+    targets = sorted(table.targets, key=lambda target: target.subdir)
+    hashes = content_hashes(table)
     out = ["version: 1\n", "metadata:\n", "  content_hash:\n"]
     out += [f'    {target.subdir}: "{hashes[target.subdir]}"\n' for target in targets]
     out.append("  channels:\n")
-    for url in bundle.channels:
+    for url in table.channels:
         out.append(f"  - url: {scalar(channel_name(url))}\n    used_env_vars: []\n")
     out.append("  platforms:\n")
     out += [f"  - {target.subdir}\n" for target in targets]
     out.append("  sources:\n  - environment.yml\n")
     # conda-lockfiles 0.2.2 reads no file whose `custom_metadata` does not say `created_by`.
-    out.append(f'  custom_metadata:\n    created_by: d2lenv\n    pixi-lock-sha256: "{bundle.digest}"\n')
+    out.append(f'  custom_metadata:\n    created_by: d2lenv\n    pixi-lock-sha256: "{table.digest}"\n')
     if missing:
         out.append(f"    left-out: {scalar(' '.join(package.url for package in missing))}\n")
     entries: list[str] = []
@@ -113,7 +126,7 @@ def _text(bundle: Bundle) -> str:
     return comment(*notes) + "".join(out)
 
 
-def _entry(package: Package | Wheel, manager: str, subdir: str, depends: dict[str, str]) -> str:
+def _entry(package: CondaPackage | Wheel, manager: str, subdir: str, depends: dict[str, str]) -> str:
     lines = [
         f"- name: {scalar(package.name)}\n",
         f"  version: {json.dumps(package.version)}\n",
@@ -137,7 +150,7 @@ def _entry(package: Package | Wheel, manager: str, subdir: str, depends: dict[st
 
 
 @cache
-def conda_dependencies(package: Package) -> dict[str, str]:
+def conda_dependencies(package: CondaPackage) -> dict[str, str]:
     """name → constraint, as conda-lock writes them; ``python >=3.10`` → ``{"python": ">=3.10"}``.
 
     Packages name a dependency twice (``_openmp_mutex >=4.5``, ``_openmp_mutex * *_llvm``); all of it counts,
@@ -162,7 +175,7 @@ def conda_dependencies(package: Package) -> dict[str, str]:
     return found
 
 
-def pip_dependencies(wheel: Wheel, target: Target) -> dict[str, str]:
+def pip_dependencies(wheel: Wheel, target: PlatformTable) -> dict[str, str]:
     """The requirements that the environment fulfils; extras and other platforms' are not in it."""
     present = {other.name for other in target.wheels} | {package.name for package in target.packages}
     found: dict[str, str] = {}
@@ -174,15 +187,15 @@ def pip_dependencies(wheel: Wheel, target: Target) -> dict[str, str]:
     return found
 
 
-def _content_hash(bundle: Bundle, target: Target) -> str:
+def _content_hash(table: EnvironmentTable, target: PlatformTable) -> str:
     # The keys and their order of nesting are pydantic's dump of conda-lock's models.
     content = {
         "channels": [
             json.dumps({"url": channel_name(url), "used_env_vars": []}, separators=(",", ":"))
-            for url in bundle.channels
+            for url in table.channels
         ],
         "specs": sorted(
-            [*_conda_specs(bundle, target), *_pip_specs(target.wheels)],
+            [*_conda_specs(table, target), *_pip_specs(target.wheels)],
             key=lambda item: (str(item["manager"]), str(item["name"])),
         ),
         "virtual_package_hash": {
@@ -193,8 +206,8 @@ def _content_hash(bundle: Bundle, target: Target) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def _conda_specs(bundle: Bundle, target: Target) -> Iterable[dict[str, object]]:
-    first = bundle.channels[0] if bundle.channels else ""
+def _conda_specs(table: EnvironmentTable, target: PlatformTable) -> Iterable[dict[str, object]]:
+    first = table.channels[0] if table.channels else ""
     for package in target.packages:
         named = not ("://" in channel_name(package.channel) and package.channel == first)
         exact = not (package.name == "pip" and target.wheels)

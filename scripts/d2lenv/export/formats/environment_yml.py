@@ -15,7 +15,7 @@ takes it for a channel and fails (`tests/looks/real_conda.py` tries it, 2026-11-
 from __future__ import annotations
 
 from d2lenv.export.formats.text import bytes_text, comment, scalar
-from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
 
 SELECTORS = {
     "linux-64": "linux64",
@@ -42,9 +42,9 @@ _NOT_VERIFIED = (
 )
 
 
-def _channels_note(bundle: Bundle, file: str) -> tuple[str, ...]:
+def _channels_note(table: EnvironmentTable, file: str) -> tuple[str, ...]:
     """Say what else conda asks, and how an old one is kept from asking `defaults`."""
-    first = channel_name(bundle.channels[0]) if bundle.channels else "conda-forge"
+    first = channel_name(table.channels[0]) if table.channels else "conda-forge"
     named = () if "://" in first else ("No package comes from them: each one here names its channel.",)
     return (
         "",
@@ -56,17 +56,17 @@ def _channels_note(bundle: Bundle, file: str) -> tuple[str, ...]:
     )
 
 
-def every_package(bundle: Bundle) -> dict[str, str]:
+def every_package(table: EnvironmentTable) -> dict[str, str]:
     """``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
-    found = {f"{bundle.folder}/environment-{t.platform}.yml": _exact(bundle, t) for t in bundle.targets}
-    if bundle.targets and not selector_problem(bundle):
-        found[f"{bundle.folder}/environment.yml"] = _all_platforms(bundle)
+    found = {f"{table.folder}/environment-{t.platform}.yml": _exact(table, t) for t in table.targets}
+    if table.targets and not selector_problem(table):
+        found[f"{table.folder}/environment.yml"] = _all_platforms(table)
     return found
 
 
-def studio_lab(bundle: Bundle) -> dict[str, str]:
+def studio_lab(table: EnvironmentTable) -> dict[str, str]:
     """``studio-lab.yml``, where the environment has linux-64."""
-    target = bundle.target("linux-64")
+    target = table.target("linux-64")
     if target is None:
         return {}
     archives = sum(package.size or 0 for package in target.packages)
@@ -75,31 +75,31 @@ def studio_lab(bundle: Bundle) -> dict[str, str]:
     unknown = sum(package.size is None for package in target.packages)
     beside = f" and {unknown} of unknown size" if unknown else ""
     notes = (
-        bundle.head(target),
+        table.head(target),
         "",
         "For Amazon SageMaker Studio Lab: right-click this file, `Build Conda Environment`; then choose the",
-        f"kernel `{bundle.title}`. Without the menu entry: `conda env create -f studio-lab.yml`.",
+        f"kernel `{table.title}`. Without the menu entry: `conda env create -f studio-lab.yml`.",
         f"Disk: archives {bytes_text(archives)}{beside}, with what is unpacked about {bytes_text(needed)};",
         f"that {fits} into a project's {bytes_text(STUDIO_LAB_DISK)}. `conda clean --all` frees some.",
         "Checked: not checked on the service.",
         "",
         *_NOT_VERIFIED,
-        *_channels_note(bundle, "studio-lab.yml"),
+        *_channels_note(table, "studio-lab.yml"),
     )
-    return {f"{bundle.folder}/studio-lab.yml": _file(bundle, notes, _specs(bundle, target), bundle.title)}
+    return {f"{table.folder}/studio-lab.yml": _file(table, notes, _specs(table, target), table.title)}
 
 
-def binder(bundle: Bundle) -> dict[str, str]:
+def binder(table: EnvironmentTable) -> dict[str, str]:
     """``.binder/environment.yml``, for the one environment that Binder gets.
 
     A copy and not a link: Git for Windows checks links out as text files by default, and the file says
     other things about itself than the one in ``envs/``.
     """
-    target = bundle.target("linux-64")
-    if target is None or not bundle.binder:
+    target = table.target("linux-64")
+    if target is None or not table.binder:
         return {}
     notes = (
-        bundle.head(target),
+        table.head(target),
         "",
         "For Binder (mybinder.org, repo2docker), which looks in this folder. It has no GPU.",
         "Checked: not checked on the service.",
@@ -107,17 +107,17 @@ def binder(bundle: Bundle) -> dict[str, str]:
         *_NOT_VERIFIED,
     )
     # repo2docker looks for `python=` at the start of a line (its `buildpacks/conda/__init__.py`).
-    lines = [line.replace("conda-forge::python=", "python=") for line in _specs(bundle, target)]
-    return {".binder/environment.yml": _file(bundle, notes, lines, bundle.title)}
+    lines = [line.replace("conda-forge::python=", "python=") for line in _specs(table, target)]
+    return {".binder/environment.yml": _file(table, notes, lines, table.title)}
 
 
-def installed_bytes(target: Target) -> int:
+def installed_bytes(target: PlatformTable) -> int:
     """A rough upper estimate, in bytes, of the disk that an installation needs with its archives kept."""
     archives = sum(package.size or 0 for package in target.packages)
     return int(archives * (1 + UNPACKED_PER_ARCHIVE))
 
 
-def spec(bundle: Bundle, package: Package) -> str:
+def spec(table: EnvironmentTable, package: CondaPackage) -> str:
     """Return ``channel::name=version=build``.
 
     The first channel's name is left out where it is an address on another host: conda before 26.7 takes the
@@ -125,7 +125,7 @@ def spec(bundle: Bundle, package: Package) -> str:
     """
     exact = f"{package.name}={package.version}={package.build}"
     name = channel_name(package.channel)
-    return exact if "://" in name and package.channel == bundle.channels[0] else f"{name}::{exact}"
+    return exact if "://" in name and package.channel == table.channels[0] else f"{name}::{exact}"
 
 
 def pip_line(wheel: Wheel) -> str:
@@ -133,53 +133,53 @@ def pip_line(wheel: Wheel) -> str:
     return f"{wheel.name} @ {wheel.url}" + (f"#sha256={wheel.sha256}" if wheel.sha256 else "")
 
 
-def selector_problem(bundle: Bundle) -> str:
+def selector_problem(table: EnvironmentTable) -> str:
     """Why conda-lock cannot describe these platforms together; empty when it can."""
-    subdirs = [target.subdir for target in bundle.targets]
+    subdirs = [target.subdir for target in table.targets]
     if len(set(subdirs)) < len(subdirs):
-        return f"two platforms share a subdir: {', '.join(t.platform for t in bundle.targets)}"
+        return f"two platforms share a subdir: {', '.join(t.platform for t in table.targets)}"
     unknown = sorted(set(subdirs) - set(SELECTORS))
     return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""
 
 
-def _exact(bundle: Bundle, target: Target) -> str:
+def _exact(table: EnvironmentTable, target: PlatformTable) -> str:
     notes = (
-        bundle.head(target),
+        table.head(target),
         "",
         f"For {target.subdir}, with conda or mamba.",
         *_NOT_VERIFIED,
-        *_channels_note(bundle, f"environment-{target.platform}.yml"),
+        *_channels_note(table, f"environment-{target.platform}.yml"),
     )
-    return _file(bundle, notes, _specs(bundle, target), bundle.title)
+    return _file(table, notes, _specs(table, target), table.title)
 
 
-def _specs(bundle: Bundle, target: Target) -> list[str]:
-    lines = [f"- {scalar(spec(bundle, p))}\n" for p in sorted(target.packages, key=lambda p: p.name)]
+def _specs(table: EnvironmentTable, target: PlatformTable) -> list[str]:
+    lines = [f"- {scalar(spec(table, p))}\n" for p in sorted(target.packages, key=lambda p: p.name)]
     if target.wheels:
         lines.append("- pip:\n")
         lines += [f"  - {scalar(pip_line(wheel))}\n" for wheel in target.wheels]
     return lines
 
 
-def _all_platforms(bundle: Bundle) -> str:
-    subdirs = sorted(target.subdir for target in bundle.targets)
+def _all_platforms(table: EnvironmentTable) -> str:
+    subdirs = sorted(target.subdir for target in table.targets)
     notes = (
-        bundle.head(),
+        table.head(),
         "",
         "For conda-lock: the source that conda-lock.yml beside it names. With conda and mamba take",
         "environment-PLATFORM.yml: they know neither the `# [linux64]` marks nor `platforms`.",
     )
     conda: dict[tuple[str, str], list[str]] = {}
     pip: dict[tuple[str, str], list[str]] = {}
-    for target in bundle.targets:
+    for target in table.targets:
         for package in target.packages:
-            conda.setdefault((package.name, spec(bundle, package)), []).append(target.subdir)
+            conda.setdefault((package.name, spec(table, package)), []).append(target.subdir)
         for wheel in target.wheels:
             pip.setdefault((wheel.name, pip_line(wheel)), []).append(target.subdir)
     lines = _with_selectors(conda, "", subdirs)
     if pip:
         lines += ["- pip:\n", *_with_selectors(pip, "  ", subdirs)]
-    return _file(bundle, notes, lines, bundle.title, platforms=subdirs)
+    return _file(table, notes, lines, table.title, platforms=subdirs)
 
 
 def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdirs: list[str]) -> list[str]:
@@ -194,13 +194,13 @@ def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdir
 
 
 def _file(
-    bundle: Bundle,
+    table: EnvironmentTable,
     notes: tuple[str, ...] | list[str],
     lines: list[str],
     name: str,
     platforms: list[str] | None = None,
 ) -> str:
-    channels = [channel_name(url) for url in bundle.channels]
+    channels = [channel_name(url) for url in table.channels]
     head = f"name: {scalar(name)}\nchannels:\n" + "".join(f"- {scalar(item)}\n" for item in channels)
     if platforms is not None:
         head += "platforms:\n" + "".join(f"- {scalar(item)}\n" for item in platforms)

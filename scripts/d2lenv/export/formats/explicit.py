@@ -8,21 +8,21 @@ since 24.9, mamba and micromamba too), else md5, else nothing: a hash is never m
 from __future__ import annotations
 
 from d2lenv.export.formats.text import comment
-from d2lenv.export.table import Bundle, Package, Target
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable
 
 
-def files(bundle: Bundle) -> dict[str, str]:
-    return {f"{bundle.folder}/conda-{t.platform}.lock": text(bundle, t) for t in bundle.targets}
+def files(table: EnvironmentTable) -> dict[str, str]:
+    return {f"{table.folder}/conda-{t.platform}.lock": text(table, t) for t in table.targets}
 
 
-def text(bundle: Bundle, target: Target) -> str:
+def text(table: EnvironmentTable, target: PlatformTable) -> str:
     name = f"conda-{target.platform}.lock"
     notes = [
-        bundle.head(target),
+        table.head(target),
         "",
         "Needs conda >= 24.9, mamba or micromamba:",
-        f"  conda create --name {bundle.title} --file {name}",
-        f"  micromamba create --name {bundle.title} --file {name}",
+        f"  conda create --name {table.title} --file {name}",
+        f"  micromamba create --name {table.title} --file {name}",
     ]
     notes += missing_notes(target)
     if target.wheels:
@@ -33,14 +33,14 @@ def text(bundle: Bundle, target: Target) -> str:
     return f"{comment(*notes)}# platform: {target.subdir}\n@EXPLICIT\n{body}"
 
 
-def line(package: Package) -> str:
+def line(package: CondaPackage) -> str:
     """One package's line: its address, and its best hash after ``#``."""
     if package.sha256:
         return f"{package.url}#sha256:{package.sha256}"
     return f"{package.url}#{package.md5}" if package.md5 else package.url
 
 
-def missing_notes(target: Target) -> list[str]:
+def missing_notes(target: PlatformTable) -> list[str]:
     """What a reader should know about packages whose bytes nothing verifies."""
     bare = [p.file_name for p in target.packages if not p.sha256 and not p.md5]
     weak = [p.name for p in target.packages if not p.sha256 and p.md5]

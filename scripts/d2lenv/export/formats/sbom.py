@@ -26,7 +26,8 @@ from urllib.parse import quote, urlsplit
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from d2lenv.export.formats.conda_lock import conda_dependencies, pip_dependencies
-from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PinTable, PlatformTable, Wheel, channel_name
+from d2lenv.solve import wheels
 from d2lenv.solve.wheels import Pin
 
 _SIMPLE_LICENSE = re.compile(r"(?!LicenseRef-)[A-Za-z0-9.-]+")
@@ -34,22 +35,22 @@ _NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9:/._~-]*")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def files(bundle: Bundle) -> dict[str, str]:
-    return {f"{bundle.folder}/sbom-{t.platform}.cdx.json": text(bundle, t) for t in bundle.targets}
+def files(table: EnvironmentTable) -> dict[str, str]:
+    return {f"{table.folder}/sbom-{t.platform}.cdx.json": text(table, t) for t in table.targets}
 
 
-def text(bundle: Bundle, target: Target) -> str:
+def text(table: EnvironmentTable, target: PlatformTable) -> str:
     """One document of everything that the environment has there."""
     graph = _graph(target)
-    asked = bundle.asked.get(target.platform) if bundle.asked is not None else None
+    asked = table.asked.get(target.platform) if table.asked is not None else None
     names = {package.name: conda_purl(package) for package in target.packages}
     direct = [names[name] for name in sorted(asked) if name in names] if asked is not None else []
     components = [_conda_line(package) for package in target.packages]
     components += [_encode(_wheel(wheel)) for wheel in target.wheels]
     return document(
-        title=bundle.title,
+        title=table.title,
         platform=target.platform,
-        head=bundle.head(target),
+        head=table.head(target),
         digest=target.digest,
         components=components,
         graph=graph,
@@ -98,7 +99,7 @@ def document(
 
 
 @cache
-def conda_purl(package: Package) -> str:
+def conda_purl(package: CondaPackage) -> str:
     """``pkg:conda/NAME@VERSION?build=…&channel=…&subdir=…&type=…``, keys in order as the purl spec wants."""
     qualifiers = {
         "build": package.build,
@@ -129,34 +130,25 @@ def licences(text: str) -> list[dict[str, object]]:
     return [{"expression": expression}]
 
 
-def of_pins(
-    *,
-    title: str,
-    folder: str,
-    platform: str,
-    pins: Sequence[Pin],
-    asked: Collection[str],
-    head: str,
-    digest: str,
-) -> dict[str, str]:
-    """The document of an environment that exists as wheels alone.
+def of_pins(table: PinTable) -> dict[str, str]:
+    """One document for each platform of an environment that exists as wheels alone.
 
-    A pin's dependencies are not on record, so only those that were asked for have a place in the graph.
-
-    Args:
-        asked: names of the packages that were asked for.
+    A pin's dependencies are not on record, so only what was asked for has a place in the graph.
     """
-    refs = {pin.name: pypi_purl(pin.name, pin.version) for pin in pins}
-    content = document(
-        title=title,
-        platform=platform,
-        head=head,
-        digest=digest,
-        components=[_encode(_pin(pin)) for pin in pins],
-        graph={},
-        direct=[refs[name] for name in asked if name in refs],
-    )
-    return {f"{folder}/sbom-{platform}.cdx.json": content}
+    found: dict[str, str] = {}
+    for platform, pins in table.pins.items():
+        digest = wheels.digest(pins)
+        source = f"requirements-{platform}.txt"
+        found[f"{table.folder}/sbom-{platform}.cdx.json"] = document(
+            title=table.title,
+            platform=platform,
+            head=f"Made from {source} (pins: sha256 {digest}), by `{table.command}`. Do not edit.",
+            digest=digest,
+            components=[_encode(_pin(pin)) for pin in pins],
+            graph={},
+            direct=[pypi_purl(pin.name, pin.version) for pin in pins if pin.name in table.asked],
+        )
+    return found
 
 
 def _quoted(value: str) -> str:
@@ -164,7 +156,7 @@ def _quoted(value: str) -> str:
     return value if _NOTHING_TO_QUOTE.fullmatch(value) else quote(value, safe=":/-._~")
 
 
-def _graph(target: Target) -> dict[str, set[str]]:
+def _graph(target: PlatformTable) -> dict[str, set[str]]:
     """bom-ref → the bom-refs of what it needs and the environment has."""
     refs = {package.name: conda_purl(package) for package in target.packages}
     wheel_refs = {wheel.name: pypi_purl(wheel.name, wheel.version) for wheel in target.wheels}
@@ -203,7 +195,7 @@ def _edges(ref: str, found: Iterable[str]) -> str:
 
 
 @cache
-def _conda_line(package: Package) -> str:
+def _conda_line(package: CondaPackage) -> str:
     conda = conda_purl(package)
     component: dict[str, object] = {
         "type": "library",
@@ -243,7 +235,7 @@ def _pin(pin: Pin) -> dict[str, object]:
         "bom-ref": purl,
         "name": pin.name,
         "version": pin.version,
-        "supplier": {"name": "Python Package Index"},
+        "supplier": {"name": "Python CondaPackage Index"},
         "hashes": [{"alg": "SHA-256", "content": value} for value in pin.sha256],
         "purl": purl,
     }
@@ -257,6 +249,6 @@ def _array(lines: Sequence[str]) -> str:
     return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
 
 
-def _hashes(package: Package | Wheel) -> list[dict[str, object]]:
+def _hashes(package: CondaPackage | Wheel) -> list[dict[str, object]]:
     found = (("MD5", package.md5), ("SHA-256", package.sha256))
     return [{"alg": algorithm, "content": value} for algorithm, value in found if value]

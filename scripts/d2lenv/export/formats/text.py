@@ -1,4 +1,4 @@
-"""YAML text without a YAML library: ours is line by line, and a library would reorder and refold it."""
+"""Text for YAML and Markdown. Ours goes line by line; a library would reorder and refold it."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def bytes_text(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.2f} GB"
+
+
+def escaped(text: str) -> str:
+    """``text`` so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@:-])", lambda m: f"&#{ord(m.group(1))};", " ".join(text.split()))

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.export.table import Bundle, channel_name, folder_name
+from d2lenv.export.read import folder_name
+from d2lenv.export.table import EnvironmentTable, channel_name
 from d2lenv.workspace import lockfile
 from export import sample_locks
-from export.lock_bundles import bundles_of
 from export.sample_locks import CONDA_FORGE, Env, Wheel, pick, text
+from export.tables import tables_of
 
 
 def lock_with(tmp_path: Path, lock_format: int = 6, **changes: Any) -> Path:
@@ -31,7 +32,7 @@ def address(file: str, folder: str = "conda-forge/linux-64", host: str = "https:
 
 def test_every_record_and_wheel_of_a_lock_is_in_the_bundle(sample: Path) -> None:
     lock = lockfile.read(sample)
-    for one in bundles_of(sample):
+    for one in tables_of(sample):
         for target in one.targets:
             records = lock.records(one.environment, target.platform)
             assert {(p.name, p.url, p.md5, p.sha256) for p in target.packages} == {
@@ -47,8 +48,8 @@ def test_every_record_and_wheel_of_a_lock_is_in_the_bundle(sample: Path) -> None
             assert [(w.name, w.url) for w in target.wheels] == [(w.name, w.location) for w in wheels]
 
 
-def test_dependencies_stand_before_what_needs_them(sample: Path, own_bundles: list[Bundle]) -> None:
-    for one in [*bundles_of(sample), *own_bundles]:
+def test_dependencies_stand_before_what_needs_them(sample: Path, own_tables: list[EnvironmentTable]) -> None:
+    for one in [*tables_of(sample), *own_tables]:
         for target in one.targets:
             place = {package.name: index for index, package in enumerate(target.packages)}
             needs = {
@@ -73,10 +74,10 @@ def reaches(needs: dict[str, set[str]], start: str, goal: str) -> bool:
 
 
 def test_the_digest_depends_on_what_the_lock_says_and_not_on_its_format(tmp_path: Path) -> None:
-    digests = {bundles_of(lock_with(tmp_path, version))[0].digest for version in (4, 5, 6, 7)}
+    digests = {tables_of(lock_with(tmp_path, version))[0].digest for version in (4, 5, 6, 7)}
     # formats 4 to 6 do not say the same of virtual packages and noarch; each is stable
-    assert digests == {bundles_of(lock_with(tmp_path, version))[0].digest for version in (4, 5, 6, 7)}
-    assert bundles_of(lock_with(tmp_path, md5="0" * 32))[0].digest not in digests
+    assert digests == {tables_of(lock_with(tmp_path, version))[0].digest for version in (4, 5, 6, 7)}
+    assert tables_of(lock_with(tmp_path, md5="0" * 32))[0].digest not in digests
 
 
 @pytest.mark.parametrize("name", sorted(sample_locks.refused()))
@@ -85,7 +86,7 @@ def test_source_and_path_packages_are_named_and_refused(tmp_path: Path, name: st
     path = tmp_path / "pixi.lock"
     path.write_text(lock, encoding="utf-8")
     with pytest.raises(D2lEnvError, match=f"(?s)package '{package}' is refused.*source"):
-        bundles_of(path)
+        tables_of(path)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_source_and_path_packages_are_named_and_refused(tmp_path: Path, name: st
 )
 def test_what_must_not_reach_a_file_is_refused(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     with pytest.raises(D2lEnvError, match=f"(?s){why}") as caught:
-        bundles_of(lock_with(tmp_path, **changes, **{"spell-out": True}))
+        tables_of(lock_with(tmp_path, **changes, **{"spell-out": True}))
     assert "\n@" not in str(caught.value)
     assert "\n-" not in str(caught.value)
 
@@ -147,7 +148,7 @@ def test_a_record_that_is_not_what_its_address_says_is_refused(
     tmp_path: Path, lock_format: int, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(D2lEnvError):
-        bundles_of(lock_with(tmp_path, lock_format, **changes, **{"spell-out": True}))
+        tables_of(lock_with(tmp_path, lock_format, **changes, **{"spell-out": True}))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_wheel_that_must_not_reach_a_file_is_refused(tmp_path: Path, one: Whee
     env = Env((CONDA_FORGE,), {"linux-64": pick("linux-64", "bzip2")}, {"linux-64": [one]})
     path.write_text(text(6, {"default": env}), encoding="utf-8")
     with pytest.raises(D2lEnvError, match=f"(?s){why}"):
-        bundles_of(path)
+        tables_of(path)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_an_environment_cannot_name_a_folder_elsewhere(tmp_path: Path, name: str
         text(6, {name: Env((CONDA_FORGE,), {"linux-64": pick("linux-64", "bzip2")})}), encoding="utf-8"
     )
     with pytest.raises(D2lEnvError, match="file name"):
-        bundles_of(path)
+        tables_of(path)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_a_channel_that_must_not_reach_a_file_is_refused(tmp_path: Path, channel
         text(6, {"default": Env((channel,), {"linux-64": pick("linux-64", "bzip2")})}), encoding="utf-8"
     )
     with pytest.raises(D2lEnvError):
-        bundles_of(path)
+        tables_of(path)
 
 
 def test_a_channel_is_written_as_people_write_it() -> None:
@@ -206,8 +207,8 @@ def test_a_channel_is_written_as_people_write_it() -> None:
     assert channel_name("https://prefix.dev/conda-forge") == "https://prefix.dev/conda-forge"
 
 
-def test_the_head_names_environment_digest_and_command(own_bundles: list[Bundle]) -> None:
-    for one in own_bundles:
+def test_the_head_names_environment_digest_and_command(own_tables: list[EnvironmentTable]) -> None:
+    for one in own_tables:
         assert one.digest in one.head()
         for target in one.targets:
             assert f"{one.environment}/{target.platform}" in one.head(target)

@@ -1,7 +1,7 @@
-"""``MANIFEST.md``: for each environment the table that a person reads, and what changed since a release.
+"""``PACKAGES.md``: for each environment the table that a person reads, and what changed since a release.
 
 The previous release stands in ``previous.json`` at the root of the exports, written by
-``d2lenv export --previous``: a name and the versions of that time. With it the manifest depends on committed
+``d2lenv export --previous``: a name and the versions of that time. With it the listing depends on committed
 files only; tags are missing in a shallow clone.
 """
 
@@ -15,14 +15,15 @@ from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.export.formats.text import bytes_text
-from d2lenv.export.table import Bundle, Package, Target, Wheel, channel_name
+from d2lenv.export.formats.text import bytes_text, escaped
+from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
 
+FILE = "PACKAGES.md"
 PREVIOUS = "previous.json"
 
 
 @dataclass(frozen=True)
-class Release:
+class PreviousRelease:
     """What an earlier release had.
 
     Attributes:
@@ -34,17 +35,17 @@ class Release:
     environments: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
-def files(bundle: Bundle) -> dict[str, str]:
-    return {f"{bundle.folder}/MANIFEST.md": _text(bundle)}
+def files(table: EnvironmentTable) -> dict[str, str]:
+    return {f"{table.folder}/{FILE}": _text(table)}
 
 
-def versions(target: Target) -> dict[str, str]:
+def versions(target: PlatformTable) -> dict[str, str]:
     """package → "version build"; what :data:`PREVIOUS` keeps of a platform."""
     found = {package.name: f"{package.version} {package.build}" for package in target.packages}
     return found | {f"{wheel.name} (PyPI)": wheel.version for wheel in target.wheels}
 
 
-def previous_text(release: Release) -> str:
+def previous_text(release: PreviousRelease) -> str:
     """The text of :data:`PREVIOUS`."""
     data = {
         "made-by": "d2lenv export --previous",
@@ -54,7 +55,7 @@ def previous_text(release: Release) -> str:
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
 
-def read_previous(path: Path) -> Release | None:
+def read_previous(path: Path) -> PreviousRelease | None:
     """The release that ``path`` keeps; None where there is no such file.
 
     Raises:
@@ -71,7 +72,7 @@ def read_previous(path: Path) -> Release | None:
             }
             for environment, platforms in data["environments"].items()
         }
-        return Release(str(data["release"]), environments)
+        return PreviousRelease(str(data["release"]), environments)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise D2lEnvError(
             tr("{path} is not a list of a release's packages", path=path),
@@ -80,48 +81,43 @@ def read_previous(path: Path) -> Release | None:
         ) from error
 
 
-def escaped(text: str) -> str:
-    """``text`` so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@:-])", lambda m: f"&#{ord(m.group(1))};", " ".join(text.split()))
-
-
 def _cell(text: str) -> str:
     """Leave ordinary names readable in the source, escape everything else."""
     return text if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9 .,=/-]|_(?=[A-Za-z0-9]))*", text) else escaped(text)
 
 
-def _text(bundle: Bundle) -> str:
-    lines = [f"<!-- {bundle.head().replace('--', '-&#45;')} -->", "", f"# {_cell(bundle.environment)}", ""]
+def _text(table: EnvironmentTable) -> str:
+    lines = [f"<!-- {table.head().replace('--', '-&#45;')} -->", "", f"# {_cell(table.environment)}", ""]
     lines += ["| platform | packages | download |", "|---|--:|--:|"]
-    for target in bundle.targets:
+    for target in table.targets:
         count = len(target.packages) + len(target.wheels)
         size = sum(package.size or 0 for package in target.packages)
         unknown = sum(package.size is None for package in target.packages) + len(target.wheels)
         note = f" and {unknown} of unknown size" if unknown else ""
         lines.append(f"| {target.platform} | {count} | {bytes_text(size)}{note} |")
     lines += ["", "## Packages", ""]
-    platforms = [target.platform for target in bundle.targets]
+    platforms = [target.platform for target in table.targets]
     lines.append(f"| package | {' | '.join(platforms)} | licence | size | from |")
     lines.append(f"|---|{'---|' * len(platforms)}---|--:|---|")
-    lines += _rows(bundle)
-    bare = sorted({p.file_name for t in bundle.targets for p in t.packages if not p.md5 and not p.sha256})
+    lines += _rows(table)
+    bare = sorted({p.file_name for t in table.targets for p in t.packages if not p.md5 and not p.sha256})
     if bare:
         names = ", ".join(_cell(name) for name in bare)
         lines += ["", f"No hash is known of: {names}. What is downloaded is not verified."]
-    lines += ["", "## Changes", "", *_changes(bundle)]
+    lines += ["", "## Changes", "", *_changes(table)]
     return "\n".join(lines) + "\n"
 
 
-def _rows(bundle: Bundle) -> Iterable[str]:
-    found: dict[tuple[str, str], dict[str, Package | Wheel]] = {}
-    for target in bundle.targets:
+def _rows(table: EnvironmentTable) -> Iterable[str]:
+    found: dict[tuple[str, str], dict[str, CondaPackage | Wheel]] = {}
+    for target in table.targets:
         for package in target.packages:
             found.setdefault((package.name, ""), {})[target.platform] = package
         for wheel in target.wheels:
             found.setdefault((wheel.name, "PyPI"), {})[target.platform] = wheel
     for (name, kind), where in sorted(found.items()):
-        conda = [package for package in where.values() if isinstance(package, Package)]
-        cells = [_cell(where[t.platform].version) if t.platform in where else "–" for t in bundle.targets]
+        conda = [package for package in where.values() if isinstance(package, CondaPackage)]
+        cells = [_cell(where[t.platform].version) if t.platform in where else "–" for t in table.targets]
         licence = ", ".join(sorted({package.license or "unknown" for package in conda})) or "unknown"
         sizes = sorted({package.size for package in conda if package.size is not None})
         size = "unknown" if not sizes else bytes_text(sizes[0])
@@ -131,21 +127,21 @@ def _rows(bundle: Bundle) -> Iterable[str]:
         yield f"| {_cell(name)} | {' | '.join(cells)} | {_cell(licence)} | {size} | {_cell(source)} |"
 
 
-def _changes(bundle: Bundle) -> list[str]:
-    if not bundle.previous_name:
+def _changes(table: EnvironmentTable) -> list[str]:
+    if not table.previous_name:
         return ["No release before this one."]
-    lines = [f"Since {_cell(bundle.previous_name)}:", ""]
-    if bundle.previous is None:
+    lines = [f"Since {_cell(table.previous_name)}:", ""]
+    if table.previous is None:
         return [*lines, "This environment is new."]
-    platforms = sorted(set(bundle.previous) | {target.platform for target in bundle.targets})
-    now = {target.platform: versions(target) for target in bundle.targets}
-    table: list[str] = []
+    platforms = sorted(set(table.previous) | {target.platform for target in table.targets})
+    now = {target.platform: versions(target) for target in table.targets}
+    rows: list[str] = []
     for platform in platforms:
-        old, new = bundle.previous.get(platform, {}), now.get(platform, {})
+        old, new = table.previous.get(platform, {}), now.get(platform, {})
         for name in sorted(set(old) | set(new)):
             before, after = old.get(name, "–"), new.get(name, "–")
             if before != after:
-                table.append(f"| {_cell(platform)} | {_cell(name)} | {_cell(before)} | {_cell(after)} |")
-    if not table:
+                rows.append(f"| {_cell(platform)} | {_cell(name)} | {_cell(before)} | {_cell(after)} |")
+    if not rows:
         return [*lines, "Nothing changed."]
-    return [*lines, "| platform | package | before | now |", "|---|---|---|---|", *table]
+    return [*lines, "| platform | package | before | now |", "|---|---|---|---|", *rows]
