@@ -22,8 +22,8 @@ from pathlib import Path
 
 from timing import Timed, report, timed
 
-from d2lenv.engines import build
 from d2lenv.facts import platforms
+from d2lenv.prefix import locations
 from d2lenv.solve import uv, wheels
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import settings as variants
@@ -52,7 +52,7 @@ def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
     tool = [sys.executable, "-m", "d2lenv", "--workspace", ROOT, "build", environment, "--engine", "wheels"]
     prefix, plain = scratch / "prefix", scratch / "plain"
     run(*tool, "--prefix", prefix)  # warms uv's cache
-    python = build.python_of(prefix).resolve()
+    python = locations.interpreter(prefix).resolve()
     ours, theirs = [], []
     for _ in range(rounds):
         shutil.rmtree(prefix)
@@ -66,13 +66,13 @@ def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
 def bench_pip(environment: str, scratch: Path) -> Timed:
     """pip, once, from a warm cache; ``scratch`` has the prefix of :func:`bench`."""
     requirements = wheels.path_of(workspace.load(ROOT), environment, platforms.current())
-    python = build.python_of(scratch / "prefix")
+    python = locations.interpreter(scratch / "prefix")
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", requirements]
     cache = {"PIP_CACHE_DIR": str(scratch / "pip-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     run(python, "-m", "pip", "download", "--dest", scratch / "downloads", *options, **cache)
     shutil.rmtree(scratch / "downloads")
     run(uv.program(), "venv", "--clear", "--python", python.resolve(), scratch / "pip")
-    target = build.python_of(scratch / "pip")
+    target = locations.interpreter(scratch / "pip")
     install = [python, "-m", "pip", "--python", target, "install", *options]
     return timed("pip install", lambda: run(*install, **cache), runs=1)
 

@@ -10,20 +10,22 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 import condakit
+import diskkit
 import wheelkit
 from d2lenv.base import signals
 from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
-from d2lenv.engines import build
+from d2lenv.engines import build, find, place
 from d2lenv.engines.build import Built
 from d2lenv.engines.job import Job
-from d2lenv.prefix import marker
+from d2lenv.prefix import locations, marker
 from d2lenv.workspace import manifest as workspace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
@@ -57,7 +59,9 @@ def install(root: Path, *, lines: list[str] | None = None, **options: object) ->
 
 
 def greeting(prefix: Path) -> str:
-    return wheelkit.run_of(build.python_of(prefix), "-c", "import greet; greet.main()").split(" from")[0]
+    return wheelkit.run_of(locations.interpreter(prefix), "-c", "import greet; greet.main()").split(" from")[
+        0
+    ]
 
 
 # --- which engine -----------------------------------------------------------------------------------
@@ -103,7 +107,7 @@ def test_what_is_built_is_used_again_without_asking_the_channels(
     def asked(_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(build.rattler_engine.channels, "ask", asked)
+    monkeypatch.setattr(find.rattler.channels, "ask", asked)
     lines: list[str] = []
     built = install(root, lines=lines)
     assert (built.engine, built.reused) == ("wheels", True)
@@ -141,10 +145,12 @@ def test_unknown_words_end_with_status_2_and_the_known_ones(root: Path, engine: 
     assert ("wheels" if engine == "conda" else "tiny") in caught.value.fix
 
 
-def test_for_linux_the_cpu_environment_says_that_it_is_the_cuda_build() -> None:
-    assert "CUDA build" in build._note("cpu", "linux-64", "wheels")
-    assert build._note("cpu", "osx-64", "wheels") == ""
-    assert build._note("cpu", "linux-64", "rattler") == ""
+def test_for_linux_the_cpu_environment_says_that_it_is_the_cuda_build(root: Path) -> None:
+    job = job_at(root, root / "prefix")
+    cpu = replace(job, variant=replace(job.variant, name="cpu"), platform="linux-64")
+    assert "CUDA build" in find.ENGINES["wheels"].note(cpu)
+    assert find.ENGINES["wheels"].note(replace(cpu, platform="osx-64")) == ""
+    assert find.ENGINES["rattler"].note(cpu) == ""
 
 
 # --- which place ------------------------------------------------------------------------------------
@@ -158,9 +164,9 @@ def test_a_folder_of_somebody_else_is_refused(root: Path, tmp_path: Path) -> Non
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "file").touch()
     (tmp_path / "file").touch()
-    for place in (tmp_path / "theirs", tmp_path / "file", Path("/")):
+    for theirs in (tmp_path / "theirs", tmp_path / "file", Path("/")):
         with pytest.raises(D2lEnvError, match="was not built by d2lenv"):
-            install(root, prefix=place)
+            install(root, prefix=theirs)
     assert (tmp_path / "theirs" / "file").exists()
 
 
@@ -210,10 +216,10 @@ def test_a_damaged_marker_makes_a_folder_a_strangers(root: Path, tmp_path: Path,
 def test_on_windows_both_kinds_of_prefix_have_their_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build.sys, "platform", "win32")
-    assert build.python_of(tmp_path) == tmp_path / "Scripts" / "python.exe"
+    monkeypatch.setattr(locations.sys, "platform", "win32")
+    assert locations.interpreter(tmp_path) == tmp_path / "Scripts" / "python.exe"
     (tmp_path / "python.exe").touch()
-    assert build.python_of(tmp_path) == tmp_path / "python.exe"
+    assert locations.interpreter(tmp_path) == tmp_path / "python.exe"
 
 
 # --- free space -------------------------------------------------------------------------------------
@@ -225,7 +231,7 @@ def test_too_little_space_is_said_before_anything_is_built(
     manifest = root / "pixi.toml"
     manifest.write_text(manifest.read_text(encoding="utf-8") + "disk-gb = 5\n", encoding="utf-8")
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda folder: usage(9, 5, int(4.2e9)))
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda folder: usage(9, 5, int(4.2e9)))
     with pytest.raises(D2lEnvError) as caught:
         install(root, prefix=tmp_path / "deep" / "er" / "prefix")
     assert "4.2 GB free; tiny needs about 5.0 GB" in caught.value.what
@@ -392,6 +398,7 @@ def job_at(root: Path, prefix: Path) -> Job:
         building=prefix.with_name(f".{prefix.name}.building-1"),
         fresh=False,
         python=None,
+        link_mode="",
         link_scripts=False,
         say=lambda line: None,
     )
@@ -414,7 +421,7 @@ def test_from_every_point_at_which_a_build_can_die_the_next_one_recovers(
             shutil.copytree(prefix, places[letter], symlinks=True)
     if "p" not in present:
         shutil.rmtree(prefix)
-    build._recover(job_at(root, prefix))
+    place.recover(job_at(root, prefix))
     assert not places["b"].exists()
     assert not places["o"].exists()
     assert prefix.exists() == ("o" in present or "p" in present)
@@ -452,12 +459,16 @@ def test_a_python_that_does_not_run_is_found_before_the_old_prefix_goes(
     prefix = tmp_path / "prefix"
     install(root, prefix=prefix)
 
-    def broken(job: Job) -> None:
-        (job.building / "bin").mkdir(parents=True)
+    real = find.uv.build
+
+    def broken(job: Job) -> Mapping[str, str]:
+        known = real(job)
+        (job.building / "bin" / "python").unlink()
         (job.building / "bin" / "python").write_text("#!/bin/sh\nexit 127\n", encoding="utf-8")
         (job.building / "bin" / "python").chmod(0o755)
+        return known
 
-    monkeypatch.setattr(build.wheels_engine, "build", broken)
+    monkeypatch.setattr(find.uv, "build", broken)
     with pytest.raises(D2lEnvError, match="its Python does not run"):
         install(root, prefix=prefix, fresh=True)
     assert greeting(prefix) == "hello 1.0"
@@ -469,9 +480,105 @@ def test_read_only_folders_of_a_package_do_not_keep_a_prefix_from_going(tmp_path
     folder.mkdir(parents=True)
     (folder / "file").touch()
     folder.chmod(0o500)
-    build.remove(tmp_path / "prefix")
+    place.remove(tmp_path / "prefix")
     assert not (tmp_path / "prefix").exists()
-    build._make_writable_and_retry(os.unlink, str(tmp_path / "gone"), None)
+    place._make_writable_and_retry(os.unlink, str(tmp_path / "gone"), None)
+
+
+# --- is it what was asked for, is it still ----------------------------------------------------------
+
+
+def test_a_build_that_is_not_what_was_asked_for_fails_and_names_the_difference(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = find.uv.build
+
+    def wrong(job: Job) -> Mapping[str, str]:
+        known = real(job)
+        (site,) = locations.site_packages(job.building)
+        (site / "greet-1.0.dist-info").rename(site / "greet-1.1.dist-info")
+        (site / "more-2.0.dist-info").mkdir()
+        return known
+
+    install(root, prefix=tmp_path / "prefix")
+    monkeypatch.setattr(find.uv, "build", wrong)
+    with pytest.raises(D2lEnvError, match="not what was asked for") as caught:
+        install(root, prefix=tmp_path / "prefix", fresh=True)
+    assert caught.value.why.splitlines() == [
+        "greet: 1.0 expected, 1.1 found",
+        "greet 1.1: not asked for",
+        "more 2.0: not asked for",
+    ]
+    assert greeting(tmp_path / "prefix") == "hello 1.0"
+    assert leftovers(tmp_path / "prefix") == set()
+
+
+@pytest.mark.parametrize("what", ["module", "metadata", "python", "kind", "baseline"])
+def test_a_damaged_prefix_is_said_and_built_anew(root: Path, tmp_path: Path, what: str) -> None:
+    built = install(root, prefix=tmp_path / "prefix")
+    (site,) = locations.site_packages(built.prefix)
+    if what == "module":
+        (site / "greet.py").unlink()
+    elif what == "metadata":
+        shutil.rmtree(site / "greet-1.0.dist-info")
+    elif what == "python":
+        built.python.unlink()
+    elif what == "kind":
+        (site / "greet.py").unlink()
+        (site / "greet.py").mkdir()
+    else:
+        (tmp_path / ".prefix.baseline.json").unlink()
+    lines: list[str] = []
+    again = install(root, prefix=tmp_path / "prefix", lines=lines)
+    assert not again.reused
+    assert sum("is damaged, so it is built anew" in line for line in lines) == 1
+    assert greeting(again.prefix) == "hello 1.0"
+    assert install(root, prefix=tmp_path / "prefix").reused
+
+
+def test_a_readers_change_is_neither_called_ready_nor_thrown_away(root: Path, tmp_path: Path) -> None:
+    built = install(root, prefix=tmp_path / "prefix")
+    (site,) = locations.site_packages(built.prefix)
+    (site / "greet.py").unlink()  # not the cache's file
+    (site / "greet.py").write_text("mine = 1\n", encoding="utf-8")
+    with pytest.raises(D2lEnvError, match="files were changed") as caught:
+        install(root, prefix=tmp_path / "prefix")
+    assert caught.value.why.endswith("greet.py")
+    assert "--fresh" in caught.value.fix
+    assert (site / "greet.py").read_text(encoding="utf-8") == "mine = 1\n"
+    assert not install(root, prefix=tmp_path / "prefix", fresh=True).reused
+    assert greeting(built.prefix) == "hello 1.0"
+
+
+def test_a_package_that_the_reader_added_is_said_and_kept(root: Path, tmp_path: Path) -> None:
+    built = install(root, prefix=tmp_path / "prefix")
+    (site,) = locations.site_packages(built.prefix)
+    (site / "mine-2.0.dist-info").mkdir()
+    lines: list[str] = []
+    assert install(root, prefix=tmp_path / "prefix", lines=lines).reused
+    assert any("has more than the lock: mine 2.0" in line for line in lines)
+
+
+@posix
+def test_in_a_read_only_checkout_what_is_up_to_date_is_used_and_what_is_damaged_is_said(
+    root: Path, tmp_path: Path
+) -> None:
+    """An administrator built it: no lock file can be written there."""
+    disk = tmp_path / "disk"
+    with diskkit.small_disk(disk, "64m"):
+        built = install(root, prefix=disk / "prefix")
+        (disk / ".prefix.lock").unlink()
+        diskkit.make_read_only(disk)
+        assert install(root, prefix=disk / "prefix").reused
+    disk = tmp_path / "another"
+    with diskkit.small_disk(disk, "64m"):
+        built = install(root, prefix=disk / "prefix")
+        next(built.prefix.rglob("greet.py")).unlink()
+        diskkit.make_read_only(disk)
+        lines: list[str] = []
+        with pytest.raises(D2lEnvError, match="cannot be written"):
+            install(root, prefix=disk / "prefix", lines=lines)
+        assert any("is damaged" in line for line in lines)
 
 
 # --- the command ------------------------------------------------------------------------------------

@@ -26,8 +26,14 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     condakit.write_workspace(tmp_path / "root", "http://127.0.0.1:9/", (condakit.python_package(),))
 
 
-def write_pixi(tmp_path: Path, *, version: str = "pixi 0.72.0", status: int = 0) -> None:
-    """A ``pixi`` that keeps its arguments in ``asked`` and makes an environment with a Python."""
+def write_pixi(tmp_path: Path, *, version: str = "pixi 0.72.0", status: int = 0, installs: str = "") -> None:
+    """A ``pixi`` that keeps its arguments in ``asked`` and makes an environment with a Python.
+
+    Args:
+        installs: name, version and build of its one package; the locked Python unless given.
+    """
+    python = condakit.python_package()
+    record = f"{installs or '-'.join([python.name, python.version, python.build])}.json"
     prefix = tmp_path / "root" / ".pixi" / "envs" / "tiny"
     (tmp_path / "bin").mkdir(exist_ok=True)
     script = tmp_path / "bin" / "pixi"
@@ -35,7 +41,9 @@ def write_pixi(tmp_path: Path, *, version: str = "pixi 0.72.0", status: int = 0)
         f'#!/bin/sh\nif [ "$1" = --version ]; then echo "{version}"; exit 0; fi\n'
         f'echo "$@" >> "{tmp_path}/asked"\necho to stdout\n'
         f'[ {status} = 0 ] || exit {status}\nmkdir -p "{prefix}/bin"\n'
-        f'ln -sf "{sys.executable}" "{prefix}/bin/python"\n',
+        f'ln -sf "{sys.executable}" "{prefix}/bin/python"\n'
+        f'mkdir -p "{prefix}/conda-meta"\n'
+        f"""echo '{{"paths_data": {{"paths": []}}}}' > "{prefix}/conda-meta/{record}"\n""",
         encoding="utf-8",
     )
     script.chmod(0o755)
@@ -153,3 +161,14 @@ def test_what_was_done_to_the_prefix_since_does_not_become_its_record(tmp_path: 
     assert record.read_bytes() == before
     install(tmp_path, fresh=True)
     assert b"evil.pth" in record.read_bytes()
+
+
+def test_what_pixi_installed_is_compared_with_the_lock(tmp_path: Path) -> None:
+    write_pixi(tmp_path, installs="python-3.9.1-other_0")
+    with pytest.raises(D2lEnvError, match="not what was asked for") as caught:
+        install(tmp_path)
+    python = condakit.python_package()
+    assert caught.value.why.splitlines() == [
+        f"python: {python.version} {python.build} expected, 3.9.1 other_0 found",
+        "python 3.9.1 other_0: not asked for",
+    ]

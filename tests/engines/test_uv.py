@@ -16,7 +16,7 @@ import diskkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.process import python_module
-from d2lenv.engines import build
+from d2lenv.engines import build, find
 from d2lenv.engines import uv as engine
 from d2lenv.engines.build import Built
 from d2lenv.facts import d2l as d2l_release
@@ -107,10 +107,10 @@ def test_where_the_two_worlds_differ_is_told(
 
 def test_the_differences_are_found_again_from_the_prefix_alone(tmp_path: Path, house: Path) -> None:
     built = install(tmp_path, tmp_path / "prefix")
-    assert build.differences_in(built.prefix, tmp_path / "root") == built.differences
-    assert build.differences_in(tmp_path, tmp_path / "root") == ()
+    assert find.differences_in(built.prefix, tmp_path / "root") == built.differences
+    assert find.differences_in(tmp_path, tmp_path / "root") == ()
     wheelkit.write_pins(tmp_path / "root", [wheelkit.write_greet(house, "2.0")])
-    assert build.differences_in(built.prefix, tmp_path / "root") == ()
+    assert find.differences_in(built.prefix, tmp_path / "root") == ()
 
 
 @pytest.mark.parametrize("where", ["index", "cache"])

@@ -24,9 +24,9 @@ from click.testing import CliRunner
 import labkit
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.engines import build
+from d2lenv.engines import build, find
 from d2lenv.learn import folders, lab
-from d2lenv.prefix import marker
+from d2lenv.prefix import locations, marker
 from diskkit import read_only
 from labkit import gone, posix
 
@@ -556,8 +556,8 @@ def workspace(tmp_path: Path) -> Any:
 
 def built(root: Path, name: str, digest: str) -> Path:
     prefix = root / ".d2lenv" / name
-    build.python_of(prefix).parent.mkdir(parents=True)
-    build.python_of(prefix).touch()
+    locations.interpreter(prefix).parent.mkdir(parents=True)
+    locations.interpreter(prefix).touch()
     (prefix / marker.MARKER).write_text(json.dumps({"digest": digest}), encoding="utf-8")
     return prefix
 
@@ -600,8 +600,8 @@ def test_a_checkout_that_cannot_be_written_is_used_as_it_is(
         said_: list[str] = []
         found = lab.find_or_build(manifest.load(checkout), "zh", said_.append)
         made = lab.prepare(
-            "zh", found, build.python_of(found), checkout / "notebooks", checkout / ".d2lenv" / "lab" / "zh",
-            environ=environ, say=said_.append,
+            "zh", found, locations.interpreter(found), checkout / "notebooks",
+            checkout / ".d2lenv" / "lab" / "zh", environ=environ, say=said_.append,
         )  # fmt: skip
         answer, _ = start(made, environ, ctrl_c)
     assert made.state.is_relative_to(tmp_path / "home" / "state")
@@ -645,5 +645,5 @@ def test_vs_code_looks_where_environments_are_built(workspace: Any) -> None:
     def place(name: str) -> Path:
         return Path(settings[name].replace("${workspaceFolder}", str(workspace.root)))
 
-    assert place("python.defaultInterpreterPath") == build.default_prefix(workspace, "default", "pixi")
-    assert place("python.venvPath") == build.default_prefix(workspace, "zh", "wheels").parent
+    assert place("python.defaultInterpreterPath") == find.default_prefix(workspace, "default", "pixi")
+    assert place("python.venvPath") == find.default_prefix(workspace, "zh", "wheels").parent

@@ -19,7 +19,7 @@ import diskkit
 import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.engines import build
+from d2lenv.engines import place
 from d2lenv.prefix import baseline, marker, records
 from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.baseline import BaselineError
@@ -156,7 +156,7 @@ def test_after_kill_9_at_twenty_random_moments_the_next_command_works(
         for name in ("UV_CACHE_DIR", "RATTLER_CACHE_DIR"):
             monkeypatch.setenv(name, str(tmp_path / "caches" / f"{name}-{number // 2}"))
         if number < 10 and prefix.exists():
-            build.remove(prefix)
+            place.remove(prefix)
         process = wheelkit.start(home.root, *words)
         time.sleep(moments.uniform(0.3, 1.0) * whole)
         with suppress(ProcessLookupError):

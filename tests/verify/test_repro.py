@@ -20,7 +20,7 @@ import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.engines import build
+from d2lenv.engines import place
 from d2lenv.verify import prefix_diff as compare
 from d2lenv.verify import repro
 from proofkit import SITE, Home
@@ -111,7 +111,7 @@ def test_kept_builds_stay_and_the_next_run_does_not_remove_them(home: Home) -> N
     repro.repro(home.workspace, "tiny", engine="wheels", warm=True, say=lambda _line: None)
     assert found.comparison.first.is_dir()
     assert leftovers(home) == [work.name]
-    build.remove(work)
+    place.remove(work)
 
 
 def command(home: Home, *words: str) -> subprocess.Popen[str]:

@@ -24,8 +24,7 @@ import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.engines import build
-from d2lenv.prefix import baseline, marker
+from d2lenv.prefix import baseline, locations, marker
 from d2lenv.prefix.baseline import BaselineError
 from d2lenv.solve import uv
 from d2lenv.verify import findings
@@ -84,7 +83,7 @@ def test_a_prefix_as_it_was_built_is_clean(home: Home, built: dict[str, Path], e
 
 
 def test_a_prefix_that_was_used_is_clean_and_says_what_it_tolerates(home: Home, venv: Path) -> None:
-    python = build.python_of(venv)
+    python = locations.interpreter(venv)
     writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([python, "-c", "import greet, fast"], check=True, timeout=60, env=writing)
     settings = venv / "etc" / "jupyter" / "labconfig"
@@ -109,7 +108,7 @@ def test_a_prefix_that_was_used_is_clean_and_says_what_it_tolerates(home: Home, 
 def use(prefix: Path, code: str = "import greet, fast") -> list[str]:
     """Run ``code`` in the prefix; the compiled files that it left."""
     writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([build.python_of(prefix), "-c", code], check=True, timeout=60, env=writing)
+    subprocess.run([locations.interpreter(prefix), "-c", code], check=True, timeout=60, env=writing)
     return sorted(path.relative_to(prefix).as_posix() for path in prefix.rglob("*.pyc"))
 
 
@@ -124,7 +123,7 @@ def test_a_compiled_file_with_other_code_than_its_source_is_found(home: Home, ve
     target = next(path for path in paths if "/greet." in path)
     poison(venv / target)
     done = subprocess.run(
-        [build.python_of(venv), "-c", "import greet; greet.main()"],
+        [locations.interpreter(venv), "-c", "import greet; greet.main()"],
         capture_output=True,
         text=True,
         check=True,
@@ -344,7 +343,7 @@ def test_an_extra_file_is_found(home: Home, venv: Path, path: str) -> None:
     ],
 )
 def test_a_kernel_that_runs_something_else_is_not_tolerated(home: Home, venv: Path, kernel: object) -> None:
-    text = json.dumps(kernel).replace("PYTHON", str(build.python_of(venv)).replace("\\", "\\\\"))
+    text = json.dumps(kernel).replace("PYTHON", str(locations.interpreter(venv)).replace("\\", "\\\\"))
     path = "share/jupyter/kernels/evil/kernel.json"
     (venv / path).parent.mkdir(parents=True)
     (venv / path).write_text(text, encoding="utf-8")

@@ -69,13 +69,13 @@ def lab(
     as_json: bool,
 ) -> int:
     from d2lenv.base.console import note
-    from d2lenv.engines import build
     from d2lenv.learn import lab
+    from d2lenv.prefix import locations
 
     prefix = (prefix or lab.find_or_build(place.workspace(), environment, note)).absolute()
     root = place.root()
     ready = lab.prepare(
-        environment, prefix, build.python_of(prefix), (folder or root / "notebooks").absolute(),
+        environment, prefix, locations.interpreter(prefix), (folder or root / "notebooks").absolute(),
         root / ".d2lenv" / "lab" / environment,
         host=host, port=port, browser=not no_browser, environ=os.environ, say=note,
     )  # fmt: skip

@@ -105,14 +105,14 @@ def _environment(
 ) -> tuple[Path, tuple[Difference, ...]]:
     """Return the prefix, built where none was given, and where its wheels differ from the lock."""
     from d2lenv.base.console import note
-    from d2lenv.engines import build
+    from d2lenv.engines import build, find
 
     if prefix is None:
         built = build.build(place.workspace(), environment, engine=engine, python=python, say=note)
         return built.prefix, built.differences
     # Outside a workspace, or in one without this environment, there is nothing to compare with.
     with suppress(D2lEnvError):
-        return prefix, build.differences_in(prefix, place.root())
+        return prefix, find.differences_in(prefix, place.root())
     return prefix, ()
 
 

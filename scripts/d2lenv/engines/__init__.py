@@ -1,5 +1,1 @@
-"""The ways to build an environment: ``pixi``, ``rattler``, ``wheels``; the same two functions each.
-
-``why_not(job)`` says why the engine cannot serve the job on this machine, or nothing; ``build(job)``
-makes the environment in ``job.building``.
-"""
+"""The ways to build an environment; what each must answer is told in :class:`d2lenv.engines.job.Engine`."""

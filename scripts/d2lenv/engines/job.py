@@ -1,13 +1,15 @@
-"""What an engine is asked to do, and what all of them may have to say of the disk."""
+"""The question that an engine gets, and all that it must answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from d2lenv.base.messages import tr
+from d2lenv.solve.wheels import Difference
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.settings import Variant
@@ -27,9 +29,10 @@ class Job:
         variant: the environment.
         platform: this machine's.
         prefix: where the environment will live.
-        building: where it is built; renamed to ``prefix`` when it is whole. pixi builds in place.
-        fresh: ``--fresh``; only pixi, which builds in place, has to know.
-        python: ``--python``, for the wheels engine.
+        building: where it is built; renamed to ``prefix`` unless the engine builds in place.
+        fresh: build anew, and trust nothing that only ``stat`` vouches for.
+        python: the interpreter that the reader asked for (wheels engine).
+        link_mode: how files get from the cache into the prefix; empty for the engine's own way.
         link_scripts: whether packages may run their post-link scripts.
         say: receives lines of progress.
     """
@@ -42,17 +45,73 @@ class Job:
     building: Path
     fresh: bool
     python: Path | None
+    link_mode: str
     link_scripts: bool
     say: Callable[[str], None]
 
     @property
     def locked(self) -> bool:
-        """Whether pixi.lock has this environment for this platform."""
+        """Return True if pixi.lock has this environment for this platform."""
         return self.platform in self.lock.platforms(self.variant.name)
 
 
+class Engine(Protocol):
+    """A way to build an environment; each is a module of these functions.
+
+    Attributes:
+        IN_PLACE: it builds in its own place and sees itself to what an interruption leaves there.
+    """
+
+    IN_PLACE: bool
+
+    def place(self, workspace: Workspace, environment: str) -> Path:
+        """Return where the environment goes unless the reader names another place."""
+
+    def serves(self, job: Job) -> bool:
+        """Return True if the lock has the environment for this engine; asks no network and no program."""
+
+    def why_not(self, job: Job) -> str:
+        """Return why the engine cannot do the job on this machine, or nothing."""
+
+    def digest(self, workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock]) -> str:
+        """Return the sha256 (hex) of all that the environment is built from, as the prefix notes it.
+
+        Args:
+            lock: gives pixi.lock; called only by an engine that builds from it.
+
+        Raises:
+            D2lEnvError: if the lock or the requirements cannot be read.
+        """
+
+    def packages(self, job: Job) -> Mapping[str, str]:
+        """Return name → version of all that must be installed, in the words of :meth:`installed`."""
+
+    def installed(self, prefix: Path) -> Sequence[tuple[str, str]]:
+        """Return (name, version) of all that is installed."""
+
+    def size(self, job: Job) -> float:
+        """Return about how many bytes the build needs on an empty disk."""
+
+    def differences(self, job: Job) -> Sequence[Difference]:
+        """Return where the versions are not those of pixi.lock."""
+
+    def note(self, job: Job) -> str:
+        """Return what else a reader should know of this environment; empty for most."""
+
+    def build(self, job: Job) -> Mapping[str, str]:
+        """Make the environment in ``job.building``.
+
+        Returns:
+            path → sha256 (hex) of the files for which the engine vouches, its packages having been screened;
+            nothing if their own records are to be read.
+
+        Raises:
+            D2lEnvError: if it cannot be made.
+        """
+
+
 def disk_step(reason: str, cache: str) -> str:
-    """What to do when an installer could not write; empty when its ``reason`` is another.
+    """Return what to do when an installer could not write; empty when its ``reason`` is another.
 
     Args:
         cache: the variable that names its cache.

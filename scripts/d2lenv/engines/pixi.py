@@ -13,12 +13,33 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.engines.conda.answers import differences, digest, installed, note, packages, serves, size
 from d2lenv.engines.job import Job
 from d2lenv.workspace.manifest import Workspace
 
+__all__ = [
+    "IN_PLACE",
+    "build",
+    "differences",
+    "digest",
+    "installed",
+    "note",
+    "packages",
+    "place",
+    "serves",
+    "size",
+    "why_not",
+]
+"""The answers that an engine must give, see :class:`d2lenv.engines.job.Engine`."""
+
+IN_PLACE = True
 # A first build downloads gigabytes over a slow link.
 _TIMEOUT_S = 4 * 3600.0
 _VERSION_TIMEOUT_S = 20.0
+
+
+def place(workspace: Workspace, environment: str) -> Path:
+    return workspace.root / ".pixi" / "envs" / environment
 
 
 def why_not(job: Job) -> str:
@@ -30,7 +51,7 @@ def why_not(job: Job) -> str:
     pixi = _pixi()
     if pixi is None:
         return tr("pixi is not on the PATH")
-    if job.prefix != (job.workspace.root / ".pixi" / "envs" / job.variant.name).absolute():
+    if job.prefix != place(job.workspace, job.variant.name).absolute():
         return tr("pixi builds only its own prefix, not {prefix}", prefix=job.prefix)
     version = _version(pixi)
     if not version:

@@ -20,16 +20,38 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.engines.conda import finish
+from d2lenv.engines.conda.answers import differences, digest, installed, note, packages, serves, size
 from d2lenv.engines.conda.cache import Cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import screening, unhashed
 from d2lenv.prefix.archives import Archive
 from d2lenv.workspace import channels
+from d2lenv.workspace.manifest import Workspace
 
+__all__ = [
+    "IN_PLACE",
+    "build",
+    "differences",
+    "digest",
+    "installed",
+    "note",
+    "packages",
+    "place",
+    "serves",
+    "size",
+    "why_not",
+]
+"""The answers that an engine must give, see :class:`d2lenv.engines.job.Engine`."""
+
+IN_PLACE = False
 # A first build downloads gigabytes over a slow link.
 _TIMEOUT_S = 4 * 3600.0
 _STALL_S = 120.0
 """So long may all downloads together bring nearly nothing."""
+
+
+def place(workspace: Workspace, environment: str) -> Path:
+    return workspace.root / ".d2lenv" / f"{environment}-rattler"
 
 
 def why_not(job: Job) -> str:
@@ -76,12 +98,12 @@ def build(job: Job) -> Mapping[str, str]:
             why=reason,
             fix=fix or _next_step(reason),
         )
-    installed = package_cache.installed(cache, records, known)
+    there = package_cache.installed(cache, records, known)
     finish.open_modes(job.building, cache.mask)
-    compiled = finish.compile_noarch(cache, job.building, installed)
+    compiled = finish.compile_noarch(cache, job.building, there)
     if job.link_scripts:
         return {}  # they may have changed any file
-    return finish.digests(installed) | compiled
+    return finish.digests(there) | compiled
 
 
 def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> dict[str, Any]:

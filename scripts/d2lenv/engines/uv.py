@@ -9,24 +9,70 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines import interpreters
 from d2lenv.engines.job import Job, disk_step
+from d2lenv.prefix import locations, records
 from d2lenv.prefix import read as prefixes
-from d2lenv.prefix import records
 from d2lenv.solve import uv, wheels
-from d2lenv.workspace import settings as variants
+from d2lenv.solve.wheels import Difference, Pin
+from d2lenv.workspace import settings
+from d2lenv.workspace.lockfile import Lock
+from d2lenv.workspace.manifest import Workspace
 
+IN_PLACE = False
 _TIMEOUT_S = 2 * 3600.0
 _LAST_LINES = 20
 
 
+def place(workspace: Workspace, environment: str) -> Path:
+    return workspace.root / ".d2lenv" / f"{environment}-wheels"
+
+
+def serves(job: Job) -> bool:
+    return job.platform in job.variant.wheels
+
+
+def _pins(job: Job) -> list[Pin]:
+    return wheels.read(job.workspace, job.variant.name, job.platform)
+
+
+def digest(workspace: Workspace, environment: str, platform: str, _lock: Callable[[], Lock]) -> str:
+    return wheels.digest(wheels.read(workspace, environment, platform))
+
+
+def packages(job: Job) -> Mapping[str, str]:
+    return {pin.name: locations.canonical_version(pin.version) for pin in _pins(job)}
+
+
+def installed(prefix: Path) -> Sequence[tuple[str, str]]:
+    return locations.distributions(prefix)
+
+
+def size(job: Job) -> float:
+    return job.variant.disk_gb * 1e9
+
+
+def differences(job: Job) -> Sequence[Difference]:
+    return wheels.differences(job.lock, job.variant.name, job.platform, _pins(job))
+
+
+def note(job: Job) -> str:
+    if (job.variant.name, job.platform) == ("cpu", "linux-64"):
+        return tr(
+            "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
+            "this is that one"
+        )
+    return ""
+
+
 def why_not(job: Job) -> str:
-    """Why the package index cannot serve the job, or nothing."""
-    if job.platform not in job.variant.wheels:
+    """Return why the package index cannot serve the job, or nothing."""
+    if not serves(job):
         name, platform, twin = job.variant.name, job.platform, _twin(job)
         if twin:
             return tr(
@@ -44,32 +90,31 @@ def why_not(job: Job) -> str:
 
 
 def _twin(job: Job) -> str:
-    """The environment with the same packages that the package index serves; empty for none."""
+    """Return the environment with the same packages that the package index serves; empty for none."""
     packages = {
         name: environment.specs.get(job.platform) for name, environment in job.workspace.environments.items()
     }
     wanted = packages.get(job.variant.name)
-    served = variants.load(job.workspace)
+    served = settings.load(job.workspace)
     same = (
         name for name, specs in packages.items() if specs == wanted and job.platform in served[name].wheels
     )
     return next(same, "") if wanted else ""
 
 
-def build(job: Job) -> None:
-    """A virtual environment in ``job.building`` with every pin, each verified against its sha256.
+def build(job: Job) -> Mapping[str, str]:
+    """Make a virtual environment in ``job.building`` with every pin, each verified against its sha256.
 
     Raises:
-        D2lEnvError: no fitting Python, no network and a cold cache, another hash, a full disk.
+        D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
     """
     version = wheels.python_version(job.variant, job.lock, job.platform)
     python = interpreters.find(version, job.python, job.say)
     job.say(f"Python {version}: {python.path} ({python.source})")
-    pins = wheels.read(job.workspace, job.variant.name, job.platform)
-    job.say(tr("installing {count} packages into {prefix}", count=len(pins), prefix=job.prefix))
+    job.say(tr("installing {count} packages into {prefix}", count=len(_pins(job)), prefix=job.prefix))
     # What uv's cache holds needs no network, not even to be asked whether it is there.
     if not _attempt(job, python, ("--offline",), shown=False):
-        return
+        return {}
     job.say(tr("not all of them are in uv's cache; asking the package index"))
     shown = sys.stderr.isatty()
     reason = _attempt(job, python, (), shown=shown)
@@ -79,6 +124,7 @@ def build(job: Job) -> None:
             why=tr("see uv's message above") if shown else reason,
             fix=_next_step(reason),
         )
+    return {}
 
 
 def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...], *, shown: bool) -> str:
@@ -96,6 +142,7 @@ def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...
     install: list[str | Path] = [
         *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps", *options),
+        *(("--link-mode", job.link_mode) if job.link_mode else ()),
     ]
     return _run(venv, shown=False) or _run(install, shown=shown) or _settle_conflicts(job, install)
 

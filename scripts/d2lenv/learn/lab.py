@@ -718,21 +718,21 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     Raises:
         D2lEnvError: there is none and it cannot be built.
     """
-    from d2lenv.engines import build
+    from d2lenv.engines import build, find
     from d2lenv.facts import platforms
-    from d2lenv.prefix import marker
+    from d2lenv.prefix import locations, marker
     from d2lenv.workspace import lockfile
     from d2lenv.workspace import settings as variants
 
     variants.get(workspace, environment)
     platform = platforms.current()
-    for engine in build.ENGINES:
-        prefix = build.default_prefix(workspace, environment, engine)
+    for engine in find.ENGINES:
+        prefix = find.default_prefix(workspace, environment, engine)
         recorded = marker.read(prefix).get("digest", "")
-        if not build.python_of(prefix).exists() or not (recorded or engine == "pixi"):
+        if not locations.interpreter(prefix).exists() or not (recorded or find.ENGINES[engine].IN_PLACE):
             continue
         try:
-            wanted = build.wanted_digest(
+            wanted = find.wanted_digest(
                 workspace, environment, platform, engine, lambda: lockfile.read(workspace.lock)
             )
         except D2lEnvError as error:

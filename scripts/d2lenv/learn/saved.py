@@ -298,7 +298,7 @@ def find_prefix(
     Raises:
         D2lEnvError: there is none.
     """
-    from d2lenv.engines import build
+    from d2lenv.engines import find
     from d2lenv.workspace import settings as variants
 
     if environment is None:
@@ -310,8 +310,8 @@ def find_prefix(
     names = [environment] if environment is not None else list(variants.load(place))
     for name in names:
         variants.get(place, name)
-        for engine in build.ENGINES:
-            prefix = build.default_prefix(place, name, engine)
+        for engine in find.ENGINES:
+            prefix = find.default_prefix(place, name, engine)
             if has_d2l(prefix):
                 return prefix
     raise D2lEnvError(

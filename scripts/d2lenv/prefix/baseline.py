@@ -11,7 +11,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +98,7 @@ def settle(place: Path) -> None:
     yet. Call this before the half-made folders are removed: a baseline whose folder is there is of a
     build that did not end.
     """
-    whole = _unsettled(place)
+    whole = unsettled(place)
     if whole is not None:
         whole.replace(path_of(place))
     for other in _beside(place):
@@ -115,7 +117,7 @@ def _waiting(place: Path) -> list[Path]:
     ]
 
 
-def _unsettled(place: Path) -> Path | None:
+def unsettled(place: Path) -> Path | None:
     """Return the one baseline that is of the prefix at ``place`` and has not got its name yet."""
     waiting = _waiting(place)
     if not waiting or _is_of(path_of(place), place):
@@ -146,7 +148,7 @@ def read(place: Path) -> Baseline | None:
     Raises:
         BaselineError: if it is missing or damaged, or another one that is not of this prefix lies beside it.
     """
-    path = _unsettled(place)
+    path = unsettled(place)
     if path is None:
         path = path_of(place)
         _refuse_second(place)
@@ -165,6 +167,47 @@ def read(place: Path) -> Baseline | None:
             why=str(error),
             fix=tr("`d2lenv build` makes the prefix and its baseline anew"),
         ) from error
+
+
+def moved(place: Path) -> tuple[list[str], list[str]]:
+    """Compare the prefix at ``place`` with its baseline as ``stat`` sees it: kinds, sizes, times, targets.
+
+    Fast, for a build that only looks whether all is still there: nothing is read, and added entries and
+    modes are left to ``d2lenv verify``. Bytecode is not looked at, as Python itself replaces it.
+
+    Returns:
+        paths that are missing or of another kind, and paths of which size, time or target is another.
+
+    Raises:
+        BaselineError: as :func:`read`.
+    """
+    recorded = read(place)
+    missing: list[str] = []
+    changed: list[str] = []
+    for entry in (recorded.entries if recorded else {}).values():
+        if not entry.path.endswith((".pyc", "__pycache__")):
+            _look(f"{place}/{entry.path}", entry, missing, changed)
+    return missing, changed
+
+
+def _look(path: str, before: Entry, missing: list[str], changed: list[str]) -> None:
+    try:
+        now = os.lstat(path)
+    except OSError:
+        missing.append(before.path)
+        return
+    is_kind = {"file": stat.S_ISREG, "link": stat.S_ISLNK, "folder": stat.S_ISDIR}.get(before.kind)
+    if is_kind is not None and not is_kind(now.st_mode):
+        missing.append(before.path)
+    elif before.kind == "link":
+        if _target(path) != before.target:
+            changed.append(before.path)
+    elif before.kind == "file" and (now.st_size, now.st_mtime_ns) != (before.size, before.mtime_ns):
+        changed.append(before.path)
+
+
+def _target(link: str) -> str:
+    return os.readlink(link).replace(os.sep, "/")  # noqa: PTH115 - a Path would drop a closing slash
 
 
 def _refuse_second(place: Path) -> None:

@@ -22,7 +22,8 @@ from d2lenv.base.console import out, print_table
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
-from d2lenv.engines import build
+from d2lenv.engines import place
+from d2lenv.engines.conda import answers
 from d2lenv.facts import platforms
 from d2lenv.prefix import marker
 from d2lenv.verify.prefix_diff import RULES, Comparison, compare, meaning
@@ -137,7 +138,7 @@ def _check_space(workspace: Workspace, variant: variants.Variant, base: Path, *,
     lock = lockfile.read(workspace.lock)
     unpacked = variant.disk_gb * 1e9
     if platform in lock.platforms(variant.name):
-        unpacked = max(unpacked, build.unpacked_size(lock.records(variant.name, platform)))
+        unpacked = max(unpacked, answers.unpacked_size(lock.records(variant.name, platform)))
     needed = unpacked * builds
     base.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(base).free
@@ -170,7 +171,7 @@ def _workplace(base: Path, keep: bool, say: Callable[[str], None]) -> Iterator[P
         if keep:
             say(tr("kept: {path}", path=work))
         else:
-            build.remove(work)
+            place.remove(work)
         own.release()
         Path(own.lock_file).unlink(missing_ok=True)
         if keep:
@@ -186,7 +187,7 @@ def _remove_left(work: Path, lock: Path) -> None:
         return
     try:
         if not (work / "keep").exists():
-            build.remove(work)
+            place.remove(work)
     finally:
         guard.release()
     lock.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.engines import build
+from d2lenv.engines import find
 from d2lenv.prefix import marker
 from d2lenv.prefix.read import Prefix
 from d2lenv.solve import wheels
@@ -91,7 +91,7 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
 
 def _engine(content: Prefix, said: Mapping[str, str]) -> Literal["wheels", "conda"]:
     stated = said.get("engine", "")
-    if stated in build.ENGINES:
+    if stated in find.ENGINES:
         return "wheels" if stated == "wheels" else "conda"
     if content.kind not in ("conda", "venv"):
         raise D2lEnvError(
