@@ -8,6 +8,7 @@ import pytest
 
 from d2lenv.export.table import EnvironmentTable
 from export import sample_locks
+from export.command import MANIFEST, lock_text
 from export.tables import REPOSITORY, tables_of
 
 
@@ -23,3 +24,13 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def own_tables() -> list[EnvironmentTable]:
     """This project's own environments."""
     return tables_of(REPOSITORY / "pixi.lock")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small workspace with a lock for ``default`` and ``cpu``."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "pixi.toml").write_text(MANIFEST, encoding="utf-8")
+    (folder / "pixi.lock").write_text(lock_text("default", "cpu"), encoding="utf-8")
+    return folder

@@ -1,98 +1,23 @@
-"""``d2lenv export``: what it writes, what ``--check`` finds, and for whom."""
+"""What ``d2lenv export`` makes, of which lock and environment."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import channelkit
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.cli.app import cli
-from d2lenv.export import plan, report, write
-from d2lenv.export.formats import listing
-from d2lenv.export.formats.registry import FORMATS
+from d2lenv.cli.main import cli
+from d2lenv.export import plan, write
 from d2lenv.export.request import Request
 from d2lenv.workspace import manifest as workspace
 from export import sample_locks
+from export.command import code, run, snapshot
 from export.sample_locks import CONDA_FORGE, Env, pick, text
 from export.tables import REPOSITORY
-
-MANIFEST = """\
-[workspace]
-name = "sample"
-channels = ["conda-forge"]
-platforms = ["linux-64", "win-64"]
-
-[environments]
-default = { features = ["a"] }
-cpu = { features = ["a"] }
-gone = { features = ["a"] }
-
-[feature.a.dependencies]
-cycler = "0.12.*"
-bzip2 = { version = "1.0.*", channel = "conda-forge" }
-tzdata = "*"
-
-[tool.d2lenv.environments.default]
-export = false
-
-[tool.d2lenv.environments.cpu]
-binder = true
-"""
-
-
-def lock_text(*names: str, **changes: str) -> str:
-    (bzip2,) = pick("linux-64", "bzip2")
-    records = {
-        "linux-64": [*pick("linux-64", "cycler", "tzdata"), bzip2 | changes],
-        "win-64": pick("win-64", "cycler", "bzip2"),
-    }
-    return text(7, {name: Env((CONDA_FORGE,), records) for name in names})
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A small workspace with a lock for ``default`` and ``cpu``."""
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    (folder / "pixi.toml").write_text(MANIFEST, encoding="utf-8")
-    (folder / "pixi.lock").write_text(lock_text("default", "cpu"), encoding="utf-8")
-    return folder
-
-
-def run(root: Path, *words: str) -> Result:
-    return CliRunner().invoke(cli, ["--workspace", str(root), "export", *words], standalone_mode=False)
-
-
-def code(result: Result) -> int:
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return int(result.return_value)
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def test_an_export_is_followed_by_a_check_that_passes(root: Path) -> None:
-    assert code(run(root)) == 0
-    before = snapshot(root)
-    assert "envs/cpu/conda-lock.yml" in before
-    assert ".binder/environment.yml" in before
-    assert not any(path.startswith("envs/default/") for path in before)  # the same packages as cpu
-    assert code(run(root, "--check")) == 0
-    assert snapshot(root) == before
-
-
-def test_a_second_export_writes_nothing(root: Path) -> None:
-    assert code(run(root)) == 0
-    result = run(root, "--json")
-    assert json.loads(result.stdout)["written"] == []
 
 
 def test_every_file_names_its_lock_and_command_and_has_unix_line_ends(root: Path) -> None:
@@ -105,87 +30,6 @@ def test_every_file_names_its_lock_and_command_and_has_unix_line_ends(root: Path
         content = data.decode("utf-8")
         assert "Made from pixi.lock, cpu" in content, path
         assert "`d2lenv export cpu`" in content, path
-
-
-def test_any_touched_file_fails_the_check_with_a_diff(root: Path) -> None:
-    assert code(run(root)) == 0
-    for path in [path for path in snapshot(root) if path.startswith(("envs/", ".binder/"))]:
-        file = root / path
-        whole = file.read_bytes()
-        file.write_bytes(whole.replace(b"\n", b"\nedited by hand\n", 1))
-        result = run(root, "--check")
-        assert code(result) == 1
-        assert f"changed: {path}" in result.stdout
-        assert "-edited by hand" in result.stdout
-        file.write_bytes(whole)
-    assert code(run(root, "--check")) == 0
-
-
-def test_a_long_diff_is_cut_for_people_and_whole_for_machines(root: Path) -> None:
-    assert code(run(root)) == 0
-    file = root / "envs" / "cpu" / "PACKAGES.md"
-    file.write_text("edited\n" * 500 + file.read_text(encoding="utf-8"), encoding="utf-8")
-    shown = run(root, "--check").stdout
-    assert shown.count("-edited") < report.SHOWN_LINES
-    assert "more lines" in shown
-    (finding,) = json.loads(run(root, "--check", "--json").stdout)["findings"]
-    assert finding["detail"].count("-edited") == 500
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda data: data.replace(b"\n", b"\r\n"), "only the line ends differ"),
-        (lambda data: b"\xff" + data, "not UTF-8"),
-        (lambda data: data[:-1], "changed"),
-    ],
-)
-def test_other_ways_to_spoil_a_file_are_found_too(root: Path, spoil: object, says: str) -> None:
-    assert code(run(root)) == 0
-    file = root / "envs" / "cpu" / "environment.yml"
-    file.write_bytes(spoil(file.read_bytes()))  # type: ignore[operator]
-    result = run(root, "--check")
-    assert code(result) == 1
-    assert says in result.stdout
-    assert code(run(root)) == 0
-    assert code(run(root, "--check")) == 0
-
-
-def test_a_missing_file_and_one_that_nothing_makes_fail_the_check(root: Path) -> None:
-    assert code(run(root)) == 0
-    (root / "envs/cpu/PACKAGES.md").unlink()
-    (root / "envs/cpu/conda-osx-64.lock").write_text("@EXPLICIT\n", encoding="utf-8")
-    (root / "envs/cpu/notes.txt").write_text("mine\n", encoding="utf-8")
-    (root / "envs/old").mkdir()
-    (root / "envs/old/conda-lock.yml").write_text("version: 1\n", encoding="utf-8")
-    data = json.loads(run(root, "--check", "--json").stdout)
-    assert data["ok"] is False
-    assert {(finding["kind"], finding["path"]) for finding in data["findings"]} == {
-        ("missing", "envs/cpu/PACKAGES.md"),
-        ("stale", "envs/cpu/conda-osx-64.lock"),
-        ("stale", "envs/old/conda-lock.yml"),
-    }
-    assert code(run(root)) == 0
-    assert not (root / "envs/cpu/conda-osx-64.lock").exists()
-    assert not (root / "envs/old/conda-lock.yml").exists()
-    assert (root / "envs/cpu/notes.txt").exists()
-
-
-def test_one_format_does_not_speak_for_the_others_files(root: Path) -> None:
-    assert code(run(root)) == 0
-    for name in [*FORMATS, plan.REQUIREMENTS]:
-        data = json.loads(run(root, "--check", "--format", name, "--json").stdout)
-        assert data["ok"], (name, data)
-
-
-def test_a_changed_lock_makes_its_exports_stale(root: Path) -> None:
-    assert code(run(root)) == 0
-    (root / "pixi.lock").write_text(lock_text("default", "cpu", md5="0" * 32), encoding="utf-8")
-    data = json.loads(run(root, "--check", "--json").stdout)
-    changed = {finding["path"] for finding in data["findings"]}
-    assert "envs/cpu/conda-lock.yml" in changed
-    assert "envs/cpu/conda-linux-64.lock" in changed
-    assert "envs/cpu/conda-win-64.lock" not in changed  # its platform is as it was
 
 
 def test_an_environment_can_be_named(root: Path) -> None:
@@ -253,52 +97,6 @@ def test_a_lock_with_sources_is_refused_and_nothing_written(tmp_path: Path, name
     assert isinstance(result.exception, D2lEnvError)
     assert result.exception.status == 1
     assert not output.exists()
-
-
-# -- the previous release --------------------------------------------------------------------------
-
-
-def test_a_lock_file_can_be_the_previous_release(root: Path, tmp_path: Path) -> None:
-    old = tmp_path / "v0.1.0.lock"
-    old.write_text(lock_text("default", "cpu").replace("0.12.1", "0.11.0"), encoding="utf-8")
-    assert code(run(root, "--previous", str(old))) == 0
-    content = (root / "envs/cpu/PACKAGES.md").read_text(encoding="utf-8")
-    assert "Since v0.1.0.lock:" in content
-    assert "| linux-64 | cycler | 0.11.0 " in content
-    # kept from now on, and checked
-    assert code(run(root, "--check")) == 0
-    kept = listing.read_previous(root / "envs" / listing.PREVIOUS)
-    assert kept is not None
-    assert kept.name == "v0.1.0.lock"
-    assert set(kept.environments) == {"cpu"}
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_a_git_tag_can_be_the_previous_release(root: Path) -> None:
-    def git(*words: str) -> None:
-        name = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        subprocess.run(["git", "-C", str(root), *name, *words], check=True, capture_output=True, timeout=60)
-
-    git("init", "--quiet")
-    git("add", "pixi.lock", "pixi.toml")
-    git("commit", "--quiet", "-m", "one")
-    git("tag", "v1")
-    assert code(run(root, "--previous", "v1")) == 0
-    assert "Nothing changed." in (root / "envs/cpu/PACKAGES.md").read_text(encoding="utf-8")
-    for words in (("--previous", "--output=x"), ("--previous", "v2"), ("--previous", "v1:pixi.toml")):
-        result = run(root, *words)
-        assert isinstance(result.exception, D2lEnvError)
-        assert not (root / "x").exists()
-
-
-def test_with_another_lock_the_previous_release_is_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "pixi.lock"
-    path.write_text(sample_locks.good()["v6-one-environment"], encoding="utf-8")
-    words = ["export", "--lock", str(path), "--output", str(tmp_path / "out"), "--previous"]
-    assert code(CliRunner().invoke(cli, [*words, str(path)], standalone_mode=False)) == 0
-    assert "Nothing changed." in (tmp_path / "out/default/PACKAGES.md").read_text(encoding="utf-8")
-    result = CliRunner().invoke(cli, [*words, "v1"], standalone_mode=False)
-    assert isinstance(result.exception, D2lEnvError)
 
 
 # -- manifests as pixi 0.73 and later take them ----------------------------------------------------------
