@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from d2lenv.smoke import run as smoke
+from d2lenv.smoke import interpreter, machine, notebooks
 
 LIMIT = 0.8
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -40,16 +40,17 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    python = smoke.interpreter_of(arguments.prefix)
-    interpreter = smoke.describe(python)
+    python = interpreter.interpreter_of(arguments.prefix)
+    described = interpreter.describe(python)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "notebooks"
         shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        paths = [path for path in smoke.find(folder) if not smoke.needs(smoke.read(path), interpreter)]
+        every = notebooks.find(folder)
+        paths = [path for path in every if not notebooks.needs(notebooks.read(path), described)]
         ours = [sys.executable, "-m", "d2lenv", "smoke", "bench", "--prefix", str(arguments.prefix)]
         ours += ["--notebooks", str(folder), "--report", str(Path(scratch) / "report")]
         theirs = [str(python), "-m", "jupyter", "execute", *map(str, paths)]
-        first = os.pathsep.join([*interpreter.folders, os.environ.get("PATH", "")])
+        first = os.pathsep.join([*described.folders, os.environ.get("PATH", "")])
         times: dict[str, list[float]] = {"d2lenv smoke": [], "jupyter execute": []}
         for _ in range(arguments.rounds):
             times["jupyter execute"].append(seconds(theirs, cwd=folder, env={**os.environ, "PATH": first}))
@@ -57,12 +58,12 @@ def main() -> int:
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["d2lenv smoke"] / medians["jupyter execute"]
     if arguments.json:
-        print(json.dumps({"seconds": times, "ratio": ratio, "limit": LIMIT, "cores": smoke.cores()}))
+        print(json.dumps({"seconds": times, "ratio": ratio, "limit": LIMIT, "cores": machine.cores()}))
     else:
         for name, values in times.items():
             rounds = ", ".join(f"{value:.1f}" for value in values)
             print(f"{name:16} {medians[name]:6.1f} s  ({rounds})")
-        print(f"ratio {ratio:.2f}, limit {LIMIT}; {len(paths)} notebooks, {smoke.cores()} cores")
+        print(f"ratio {ratio:.2f}, limit {LIMIT}; {len(paths)} notebooks, {machine.cores()} cores")
     return 0 if ratio <= LIMIT else 1
 
 

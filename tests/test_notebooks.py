@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from packaging.requirements import Requirement
 
-from d2lenv.smoke import run as smoke
+from d2lenv.smoke import judge, notebooks
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -23,7 +23,7 @@ ENGLISH = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")
 
 
 def test_the_notebooks_are_here() -> None:
-    names = [path.stem for path in smoke.find(FOLDER)]
+    names = [path.stem for path in notebooks.find(FOLDER)]
     assert names == [
         "00-start-here",
         "01-import-d2l",
@@ -84,7 +84,7 @@ def test_the_last_cell_shows_the_result_and_begin_names_the_file(
     request: pytest.FixtureRequest, notebook: Any
 ) -> None:
     *before, last = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert (last.source, last.metadata.tags) == ("checks.result()", [smoke.RESULT_TAG])
+    assert (last.source, last.metadata.tags) == ("checks.result()", [judge.RESULT_TAG])
     assert notebook.cells[-1] is last
     assert not any(cell.metadata.get("tags") for cell in before)
     name = request.node.callspec.id
@@ -121,7 +121,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_the_runner_and_the_notebooks_speak_of_the_same_type(checks: Any) -> None:
-    assert checks.MIME == smoke.RESULT_MIME
+    assert checks.MIME == judge.RESULT_MIME
 
 
 def test_a_result_has_everything_that_was_said(checks: Any, shown: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.learn import books
-from d2lenv.smoke import run as smoke
+from d2lenv.smoke import results
 
 DATA = Path(__file__).parents[1] / "data"
 BOOK, BOOK_DATA = DATA / "book", DATA / "book-data"
@@ -99,8 +99,8 @@ def test_folders_that_are_not_there_or_empty_are_refused(tmp_path: Path) -> None
 # ----------------------------------------------------------------------------------------- no network
 
 
-def failed(reason: str, traceback: str) -> smoke.NotebookResult:
-    return smoke.NotebookResult(
+def failed(reason: str, traceback: str) -> results.NotebookResult:
+    return results.NotebookResult(
         "n", Path("n.ipynb"), "failed", cause="error", reason=reason, traceback=traceback, place="cell 3: x"
     )
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -57,7 +58,7 @@ def test_a_link_is_no_subject(home: Home) -> None:
 def test_the_predicate_says_how_it_was_made_and_what_was_run(home: Home) -> None:
     notebooks = [{"name": "01", "status": "passed"}, {"name": "02", "status": "failed"}]
     python = {"platform": "Linux", "executable": "/home/somebody/python"}
-    smoke = {"environment": "tiny", "passed": False, "notebooks": notebooks, "python": python}
+    smoke = {"environment": "tiny", "ok": False, "partial": False, "notebooks": notebooks, "python": python}
     path = report(home, "tiny", smoke)
     report(home, "repro-tiny", {"environment": "tiny", "same": True, "undone": {"prefix": 2}, "entries": 9})
     report(home, "other", {"unknown": 1})
@@ -122,13 +123,35 @@ def test_the_command_writes_the_statement_and_its_two_halves(home: Home) -> None
     assert len(sums) == len(made["subject"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"partial": True, "ended": 1}, {"partial": None}, {"notebooks": [{"name": "a", "status": "passed"}]}],
+    ids=["partial", "of an older tool", "of other notebooks"],
+)
+def test_a_run_that_is_not_of_every_notebook_is_not_counted(
+    home: Home, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    (home.root / "notebooks").mkdir()
+    for name in ("a", "b"):
+        (home.root / "notebooks" / f"{name}.ipynb").write_text("{}", encoding="utf-8")
+    notebooks = [{"name": name, "status": "passed"} for name in ("a", "b")]
+    full = {"environment": "tiny", "ok": True, "partial": False, "total": 2, "notebooks": notebooks}
+    report(home, "tiny", full)
+    report(home, "tiny-partial", full | change)
+    made = attest.statement(home.workspace, {})
+    assert [one["notebooks"] for one in made["predicate"]["smoke"]] == [{"a": "passed", "b": "passed"}]
+    assert [one["report"] for one in made["predicate"]["not_counted"]] == ["reports/tiny-partial/result.json"]
+    attest.show(made)
+    assert "reports/tiny-partial/result.json is not counted" in capsys.readouterr().out
+
+
 def test_what_a_full_release_would_have_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     attest.show(attest.statement(home.workspace, {}))
     text = capsys.readouterr().out
     assert "not checked: no smoke run lies in reports/" in text
     assert "not checked: no repro run lies in reports/" in text
     assert "not signed" in text
-    report(home, "tiny", {"environment": "tiny", "ok": True, "notebooks": []})
+    report(home, "tiny", {"environment": "tiny", "ok": True, "partial": False, "notebooks": []})
     report(home, "repro-tiny", {"environment": "tiny", "same": False, "undone": {}})
     made = attest.statement(home.workspace, {})
     made["predicate"]["source"] = {"changed": True}

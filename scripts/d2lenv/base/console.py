@@ -23,7 +23,7 @@ def out() -> Console:
     """Standard output."""
     from rich.console import Console  # 60 ms that `--json` and `--help` do without
 
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, emoji=False)
 
 
 @cache
@@ -31,11 +31,16 @@ def err() -> Console:
     """Standard error."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """Print a line of the result on standard output; no word of it is markup, nothing in it acts."""
+    out().print(printable_lines(text), markup=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """One line of progress or explanation, on standard error."""
+    """Print a line of progress or explanation on standard error."""
     with suppress(OSError):  # the terminal was closed: there is nobody left to tell
         err().print(printable_lines(text), markup=False, soft_wrap=True)
 
@@ -58,8 +63,9 @@ def print_json(command: str, ok: bool, data: Mapping[str, object], *, schema: in
 
 def print_document(made: Mapping[str, object]) -> None:
     """Print what :func:`document` has made, indented."""
-    json.dump(made, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    text = json.dumps(made, indent=2, ensure_ascii=False)
+    # Within a string JSON writes any character as \\uXXXX, and a terminal acts on none of those.
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -68,7 +74,13 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headers, title=title or None, box=box.SIMPLE, pad_edge=False, title_justify="left")
+    table = Table(
+        *headers,
+        title=Text(printable_lines(title)) if title else None,
+        box=box.SIMPLE,
+        pad_edge=False,
+        title_justify="left",
+    )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable_lines(cell)) for cell in row))
     out().print(table)

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,16 @@ def open_private(path: Path, *, new: bool = False) -> BinaryIO:
     if hasattr(os, "fchmod"):
         os.fchmod(file.fileno(), 0o600)
     return file
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be made in ``folder``, which is made if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def umask() -> int:

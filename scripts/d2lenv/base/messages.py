@@ -13,6 +13,7 @@ import os
 from functools import cache
 from importlib import resources
 from typing import Literal
+from unicodedata import category
 
 Language = Literal["en", "zh"]
 
@@ -59,9 +60,12 @@ def printable(text: str) -> str:
     File names and metadata come from elsewhere: escape sequences, line ends, and marks that reverse the
     direction of writing are shown as ``\\x1b``; undecodable bytes as ``\\udc80``.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
 
 
 def printable_lines(text: str) -> str:
-    """``text`` as :func:`printable`, with its line ends and tabs."""
+    """Return ``text`` as :func:`printable` does, with its line ends and tabs."""
     return "\n".join(printable(line) for line in text.expandtabs().split("\n"))

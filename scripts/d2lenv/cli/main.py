@@ -11,8 +11,9 @@ from typing import NoReturn
 import click
 
 from d2lenv.base import signals
+from d2lenv.base.console import print_json
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import printable_lines, tr
 from d2lenv.cli.app import cli
 
 
@@ -48,10 +49,8 @@ def _run() -> int:
             return error.exit_code
         if isinstance(error, D2lEnvError):
             if "--json" in sys.argv:
-                from d2lenv.base.console import print_json
-
                 print_json("error", False, error.as_dict())
-            click.echo(tr("error: {message}", message=error), err=True)
+            click.echo(printable_lines(tr("error: {message}", message=error)), err=True)
             return error.status
         raise
     return returned if isinstance(returned, int) else 0

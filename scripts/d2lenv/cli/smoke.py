@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from d2lenv.base.messages import tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
-    from d2lenv.smoke.run import NotebookResult
+    from d2lenv.smoke.results import SmokeRun
+    from d2lenv.smoke.run import Chosen
     from d2lenv.solve.wheels import Difference
 
 
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--report",
-    "target",
+    "asked",
     type=click.Path(file_okay=False, path_type=Path),
     help=tr("Folder for the report (default: reports/ENV)."),
 )
@@ -79,24 +80,30 @@ def smoke(
     place: shared.Place,
     /,
     environment: str,
-    names: tuple[str, ...],
+    asked: Path | None,
     folder: Path | None,
-    data: Path | None,
-    target: Path | None,
     as_json: bool,
     **how: Any,
 ) -> int:
-    from d2lenv.smoke import report, run
+    from d2lenv.base import console
+    from d2lenv.smoke import report
 
-    if data is not None and folder is None:
+    if how["data"] is not None and folder is None:
         raise click.UsageError(tr("--data goes with --notebooks"))
     prefix, differences = _environment(place, environment, *map(how.pop, ("prefix", "engine", "python")))
-    target = target or place.root() / "reports" / run.checked_name(environment)
-    with _notebooks(place, folder, names, data) as found, report.progress(len(found)) as on_event:
-        how["revise"] = _revision(folder)
-        done = run.run(run.interpreter_of(prefix), found, target / report.EXECUTED, on_event=on_event, **how)
-    page = report.write(done, environment, target, differences)
-    report.tell(done, environment, differences, page, as_json)
+    with tempfile.TemporaryDirectory(prefix="d2lenv-smoke-", ignore_cleanup_errors=True) as scratch:
+        chosen = _choose(place, folder, how.pop("names"), how.pop("data"), Path(scratch))
+        name = environment if folder is None else f"{environment}-{folder.resolve().name}"
+        target = report.choose_folder(asked, place.root, name, console.note)
+        report.refuse_overwriting(target, chosen.paths)
+        done = _run(prefix, chosen, Path(scratch), folder is None, **how)
+        if asked is None and done.partial:  # the last full report stays
+            target = target.with_name(target.name + report.PARTIAL)
+        done = report.write(done, environment, target, differences)
+    if as_json:
+        console.print_document(report.as_dict(done, environment, differences))
+    else:
+        report.show(done, target)
     return signals.exit_status() if done.interrupted else FAILED if done.failed else 0
 
 
@@ -116,23 +123,26 @@ def _environment(
     return prefix, ()
 
 
-@contextmanager
-def _notebooks(
-    place: shared.Place, folder: Path | None, names: Sequence[str], data: Path | None
-) -> Iterator[tuple[Path, ...]]:
-    """Yield the chosen notebooks; a book's are laid out in a folder that goes when the body ends."""
+def _choose(
+    place: shared.Place, folder: Path | None, names: Sequence[str], data: Path | None, scratch: Path
+) -> Chosen:
+    """Return the notebooks to run; a book's are laid out in ``scratch``."""
     from d2lenv.learn import books
-    from d2lenv.smoke import run
+    from d2lenv.smoke import notebooks
+    from d2lenv.smoke.run import Chosen
 
-    with tempfile.TemporaryDirectory(prefix="d2lenv-book-", ignore_cleanup_errors=True) as scratch:
-        if folder is not None and (data is not None or books.has_chapters(folder)):
-            yield books.stage(folder, names, data, Path(scratch))
-        else:
-            yield run.find(folder or place.root() / "notebooks", names)
+    if folder is not None and (data is not None or books.has_chapters(folder)):
+        return Chosen(books.stage(folder, names, data, scratch), folder, len(books.find(folder)))
+    folder = folder or place.root() / "notebooks"
+    return Chosen(notebooks.find(folder, names), folder, len(notebooks.find(folder)))
 
 
-def _revision(folder: Path | None) -> Callable[[NotebookResult], NotebookResult]:
-    """Return what has the last word on a result: in a reader's notebook no network is no failure."""
+def _run(prefix: Path, chosen: Chosen, scratch: Path, ours: bool, **how: Any) -> SmokeRun:
+    """Run the notebooks; in a reader's own, a missing network is no failure."""
     from d2lenv.learn import books
+    from d2lenv.smoke import interpreter, report, run
 
-    return (lambda result: result) if folder is None else books.revise
+    if not ours:
+        how["revise"] = books.revise
+    with report.progress(len(chosen.paths)) as on_event:
+        return run.run(interpreter.interpreter_of(prefix), chosen, scratch, on_event=on_event, **how)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.smoke.run import Check, NotebookResult
+from d2lenv.smoke.results import Check, NotebookResult
 
 
 def find(folder: Path) -> tuple[Path, ...]:

@@ -60,7 +60,8 @@ def statement(workspace: Workspace, environ: Mapping[str, str]) -> dict[str, Any
             "tools": _tools(),
             "run": {name: environ[name] for name in _RUN if environ.get(name)},
             "fingerprints": [str(one) for one in _fingerprints(workspace)],
-            "smoke": list(_smoke(workspace.root / "reports")),
+            "smoke": list(_smoke(workspace.root)),
+            "not_counted": list(_not_counted(workspace.root)),
             "repro": list(_repro(workspace.root / "reports")),
         },
     }
@@ -122,9 +123,9 @@ def _reports(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, data
 
 
-def _smoke(folder: Path) -> Iterator[dict[str, Any]]:
-    for path, data in _reports(folder):
-        if "notebooks" in data:
+def _smoke(root: Path) -> Iterator[dict[str, Any]]:
+    for path, data in _reports(root / "reports"):
+        if "notebooks" in data and _covers(root, data):
             yield {
                 "environment": data.get("environment"),
                 "passed": data.get("ok"),
@@ -134,6 +135,19 @@ def _smoke(folder: Path) -> Iterator[dict[str, Any]]:
                 "notebooks": {one.get("name"): one.get("status") for one in data["notebooks"]},
                 "sha256": _sha256(path),
             }
+
+
+def _not_counted(root: Path) -> Iterator[dict[str, Any]]:
+    for path, data in _reports(root / "reports"):
+        if "notebooks" in data and not _covers(root, data):
+            keys = ("environment", "ended", "total")
+            yield {"report": path.relative_to(root).as_posix()} | {key: data.get(key) for key in keys}
+
+
+def _covers(root: Path, data: Mapping[str, Any]) -> bool:
+    """Return whether every notebook of this checkout came to an end in that run."""
+    ours = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
+    return data.get("partial") is False and ours <= {one.get("name") for one in data["notebooks"]}
 
 
 def _repro(folder: Path) -> Iterator[dict[str, Any]]:
@@ -172,6 +186,8 @@ def show(made: Mapping[str, Any]) -> None:
     for one in predicate["repro"]:
         state = tr("the same") if one["same"] else tr("not the same")
         _say(tr("repro {name}: {state}", name=one["environment"], state=state))
+    for one in predicate["not_counted"]:
+        _say(tr("{path} is not counted: it is not of every notebook of this checkout", path=one["report"]))
     if not predicate["smoke"]:
         _say(tr("not checked: no smoke run lies in reports/"))
     if not predicate["repro"]:

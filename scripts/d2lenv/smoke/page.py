@@ -1,0 +1,116 @@
+"""A run as one HTML page for people: no script, no address, figures inside, in all languages at once.
+
+All that comes from a notebook is shown as text or as an inert image, whatever it says it is.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from markupsafe import Markup
+
+from d2lenv import __version__
+from d2lenv.base.messages import both, language, tr
+from d2lenv.smoke.results import MAIN_PACKAGES, SmokeRun, not_checked, plain
+from d2lenv.solve.wheels import Difference
+
+EXECUTED = "notebooks"
+"""The folder of the executed notebooks, beside the page."""
+
+_PRINTED_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an executed notebook shows, ready for the page."""
+
+    figures: tuple[str, ...] = ()
+    """``data:`` addresses."""
+    printed: str = ""
+    errors: str = ""
+
+
+def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()) -> str:
+    """The run as one HTML page."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("d2lenv"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.globals["t"] = _spans
+    packages = run.interpreter.packages
+    return templates.get_template("report.html.j2").render(
+        run=run,
+        environment=environment,
+        language=language(),
+        tool=__version__,
+        started=f"{run.started:%Y-%m-%d %H:%M} UTC",
+        counts={
+            status: sum(notebook.status == status for notebook in run.notebooks)
+            for status in ("passed", "failed", "not-checked", "not-applicable", "stopped")
+        },
+        not_checked=not_checked(run),
+        versions={name: packages[name] for name in MAIN_PACKAGES if name in packages},
+        packages=packages,
+        differences=differences,
+        outputs={
+            notebook.name: outputs(notebook.executed) if notebook.executed else Outputs()
+            for notebook in run.notebooks
+        },
+        executed=EXECUTED,
+    )
+
+
+def _spans(english: str, **values: object) -> Markup:
+    # Markup.format escapes the values; the texts themselves are ours.
+    texts: Mapping[Any, str] = both(english)
+    return Markup("").join(
+        Markup('<span lang="{}">{}</span>').format(name, Markup(text).format(**values))
+        for name, text in texts.items()
+    )
+
+
+def outputs(path: Path) -> Outputs:
+    """The figures and the text of an executed notebook."""
+    figures: list[str] = []
+    printed: list[str] = []
+    errors: list[str] = []
+    for cell in nbformat.reads(path.read_text(encoding="utf-8"), as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                (errors if output.name == "stderr" else printed).append(plain(output.text))
+            elif output.output_type in ("display_data", "execute_result"):
+                figure = _figure(output.data)
+                if figure:
+                    figures.append(figure)
+                else:
+                    printed.append(plain(str(output.data.get("text/plain", ""))) + "\n")
+    return Outputs(tuple(figures), _shortened("".join(printed)), _shortened("".join(errors)))
+
+
+def _figure(data: Mapping[str, Any]) -> str:
+    """An image as a ``data:`` address; empty when the output is none. An SVG in <img> cannot run scripts."""
+    if "image/svg+xml" in data:
+        raw = b64encode(str(data["image/svg+xml"]).encode("utf-8", "replace")).decode("ascii")
+        return f"data:image/svg+xml;base64,{raw}"
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            raw = re.sub(r"[^A-Za-z0-9+/=]", "", str(data[kind]))
+            return f"data:{kind};base64,{raw}"
+    return ""
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _PRINTED_CHARACTERS:
+        return text
+    left = len(text) - _PRINTED_CHARACTERS
+    return text[:_PRINTED_CHARACTERS] + tr("\n… {count} more characters in the notebook", count=left)
