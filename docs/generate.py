@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -22,11 +23,15 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
-from d2lenv.facts.names import CONDA_TO_PYPI
+from d2lenv.export.formats import environment_yml, registry
+from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
+from d2lenv.solve import wheels
+from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import manifest as workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 ADVISORIES = ROOT / "docs" / "advisories.toml"
-DOCUMENTS = ("docs/doctor.md", "SECURITY.md")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/doctor.md", "SECURITY.md")
 
 Kind = Literal["conda", "wheel"]
 
@@ -173,11 +178,114 @@ def unreadable() -> Iterator[str]:
     yield from (code_row(code, check) for code, check in doctor.FINDINGS if check is names.unreadable)
 
 
+# -- README -------------------------------------------------------------------------------------------
+
+Language = Literal["en", "zh"]
+
+PLATFORMS = ("linux-64", "win-64", "osx-64", "osx-arm64")
+
+ENVIRONMENTS: Mapping[str, tuple[str, str]] = {
+    "cpu": ("any machine", "任何机器"),
+    "cuda": ("NVIDIA GPUs up to Ada, CUDA 11.7", "Ada 及更早的 NVIDIA GPU，CUDA 11.7"),
+    "cuda12": ("Hopper and newer drivers, CUDA 12.1", "Hopper 和较新的驱动，CUDA 12.1"),
+    "zh": ("the Chinese edition's own pins, wheels only ⁴", "中文版教材自己的版本要求，仅 wheel ⁴"),
+}
+"""For whom each environment is; the digits are README's notes."""
+
+NOTES = {("cpu", "osx-64"): "¹", ("cpu", "osx-arm64"): "²", ("cuda", "win-64"): "³"}
+"""The notes of README that a cell of the table of versions refers to."""
+
+
+@cache
+def versions_in(environment: str, platform: str) -> Mapping[str, str]:
+    """Name on the Python index → version, of what is locked there; empty where the environment is not."""
+    space = workspace.load(ROOT)
+    lock = lockfile.read(space.lock)
+    if environment in lock.environments:
+        if platform not in lock.platforms(environment):
+            return {}
+        records = lock.records(environment, platform)
+        return {pypi_name(r) or r.name.normalized: str(r.version) for r in records}
+    variant = settings.get(space, environment)
+    if platform not in variant.wheels:
+        return {}
+    pins = {pin.name: pin.version for pin in wheels.read(space, environment, platform)}
+    return {**pins, "python": variant.python}
+
+
+def exported() -> list[str]:
+    names = [name for name, variant in settings.load(workspace.load(ROOT)).items() if variant.exported]
+    if set(names) != set(ENVIRONMENTS):
+        raise SystemExit(
+            f"docs/generate.py: ENVIRONMENTS has {sorted(ENVIRONMENTS)}, pixi.toml {sorted(names)}"
+        )
+    return names
+
+
+def trio(environment: str, platform: str) -> str:
+    found = versions_in(environment, platform)
+    if not found:
+        return ""
+    text = " / ".join(
+        found.get(name, "–").partition("+")[0] for name in ("torch", "torchvision", "torchaudio")
+    )
+    return f"{text} {NOTES.get((environment, platform), '')}".strip()
+
+
+def environment_table(language: Language) -> Iterator[str]:
+    """PyTorch, torchvision and torchaudio of each environment and platform."""
+    yield f"| {'environment | for' if language == 'en' else '环境 | 适用'} | {' | '.join(PLATFORMS)} |"
+    yield "|---|---|" + "---|" * len(PLATFORMS)
+    for name in exported():
+        purpose = ENVIRONMENTS[name][language == "zh"]
+        cells = " | ".join(trio(name, platform) for platform in PLATFORMS)
+        yield f"| `{name}` | {purpose} | {cells} |"
+
+
+def package_table(language: Language) -> Iterator[str]:
+    """What else a reader looks for; one version, or each platform's in their order."""
+    names = {"python": "Python", "d2l": "`d2l`", "numpy": "NumPy", "pandas": "pandas"}
+    names |= {"matplotlib": "Matplotlib", "jupyterlab": "JupyterLab"}
+    yield f"| {'environment' if language == 'en' else '环境'} | {' | '.join(names.values())} |"
+    yield "|---|" + "---|" * len(names)
+    for name in exported():
+        tables = [found for platform in PLATFORMS if (found := versions_in(name, platform))]
+        cells = [" / ".join(dict.fromkeys(found.get(key, "–") for found in tables)) for key in names]
+        yield f"| `{name}` | {' | '.join(cells)} |"
+
+
+def export_table(language: Language) -> Iterator[str]:
+    """Each format of `d2lenv export`, and the file of the wheels engine."""
+    os.environ["D2LENV_LANG"] = language
+    environment, platform = ("environment", "platform") if language == "en" else ("环境", "平台")
+    heads = ("for", "exactly the locked packages") if language == "en" else ("用于", "正是锁定的软件包")
+    place = f"file in `envs/<{environment}>/`" if language == "en" else f"`envs/<{environment}>/` 中的文件"
+    yield f"| {place} | {' | '.join(heads)} |"
+    yield "|---|---|---|"
+    for row in registry.FORMATS.values():
+        about = row.about()
+        names = [pattern.replace("*", f"<{platform}>") for pattern in row.patterns] or [
+            environment_yml.BINDER
+        ]
+        yield f"| {', '.join(f'`{name}`' for name in names)} | {about.readers} | {about.exact} |"
+    about = registry.requirements_about()
+    yield f"| `requirements-<{platform}>.txt` | {about.readers} | {about.exact} |"
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "advisories": advisory_rows,
     "environments": environment_rows,
     "not looked up": not_looked_up,
     "unreadable": unreadable,
+    **{
+        f"{name} {language}": partial(make, language)
+        for name, make in (
+            ("environments", environment_table),
+            ("packages", package_table),
+            ("exports", export_table),
+        )
+        for language in ("en", "zh")
+    },
     **{
         module.__name__.rpartition(".")[2]: codes(module)
         for module in (names, sources, versions, d2l, jupyter, gpu, machine, drift, plan)

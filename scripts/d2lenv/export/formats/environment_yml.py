@@ -27,6 +27,9 @@ SELECTORS = {
 }
 """conda subdir → conda-lock's selector that is true there and nowhere else (its ``selectors.py``)."""
 
+BINDER = ".binder/environment.yml"
+"""Where Binder looks, in the root of a repository."""
+
 STUDIO_LAB_DISK = 15_000_000_000
 """Bytes of a Studio Lab project (https://github.com/aws-sagemaker-jp/awesome-studio-lab-jp/discussions/4)."""
 
@@ -108,7 +111,7 @@ def binder(table: EnvironmentTable) -> dict[str, str]:
     )
     # repo2docker looks for `python=` at the start of a line (its `buildpacks/conda/__init__.py`).
     lines = [line.replace("conda-forge::python=", "python=") for line in _specs(table, target)]
-    return {".binder/environment.yml": _file(table, notes, lines, table.title)}
+    return {BINDER: _file(table, notes, lines, table.title)}
 
 
 def installed_bytes(target: PlatformTable) -> int:
