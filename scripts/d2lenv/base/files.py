@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 
@@ -135,6 +133,8 @@ def exclusive_lock(
     Raises:
         D2lEnvError: the lock was not free within ``timeout_s`` or its folder is not writable.
     """
+    from filelock import FileLock, Timeout  # 30 ms that a process which holds no lock does without
+
     owner = path.with_name(path.name + ".owner")
     lock = FileLock(path)
     try:

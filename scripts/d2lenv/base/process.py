@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
@@ -138,18 +138,36 @@ def run_visibly(
     ).returncode
 
 
-def ask(
+class Conversation:
+    """A process that gets one request and gives one answer."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def send(self, request: bytes) -> None:
+        """Write the request; a process that has ended already says so by its status."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(request)
+
+    def answer(self) -> tuple[bytes, int]:
+        """Wait for the end and return standard output and the status."""
+        assert self._process.stdout is not None
+        return self._process.stdout.read(), self._process.wait()
+
+
+@contextmanager
+def conversation(
     command: Sequence[str | Path],
-    request: bytes,
     *,
     timeout_s: float,
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
-) -> tuple[bytes, int]:
-    """Send ``request`` to ``command`` and return its standard output and its status.
+) -> Iterator[Conversation]:
+    """Start ``command``, which is killed when the body is left by an exception or after ``timeout_s``.
 
-    Standard input stays open until the process has closed its output: its end tells the process that
-    this one is gone. Ctrl-C is for this process alone, which then ends the other one.
+    Its standard input stays open meanwhile: the end of it tells the process that this one is gone. Ctrl-C is
+    for this process alone, which then ends the other one.
 
     Raises:
         OSError: if it cannot be started.
@@ -164,20 +182,34 @@ def ask(
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         timer = Timer(timeout_s, process.kill)
         timer.daemon = True
         timer.start()
         try:
-            with suppress(BrokenPipeError):  # it ended at once, as its status says
-                process.stdin.write(request)
-            return process.stdout.read(), process.wait()
+            yield Conversation(process)
         except BaseException:
             process.kill()
             raise
         finally:
             timer.cancel()
+
+
+def ask(
+    command: Sequence[str | Path],
+    request: bytes,
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[bytes, int]:
+    """Send ``request`` to ``command`` and return its standard output and its status.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+    with conversation(command, timeout_s=timeout_s, cwd=cwd, environ=environ) as process:
+        process.send(request)
+        return process.answer()
 
 
 def cores() -> int:

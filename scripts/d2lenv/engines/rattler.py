@@ -10,8 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from rattler import RepoDataRecord, install
 
@@ -88,26 +88,44 @@ def build(job: Job) -> Mapping[str, str]:
     records = job.lock.records(job.variant.name, job.platform)
     _refuse_unverifiable(records)
     job.building.mkdir(parents=True, exist_ok=True)
-    cache = Cache(package_cache.root(), 0o7000 | files.umask(), screening.ignores_case(job.building))
-    known = package_cache.vouched(cache, records, job.say)
+    mask, ignores_case = 0o7000 | files.umask(), screening.ignores_case(job.building)
+    cache = Cache(package_cache.root(), mask, ignores_case, in_full=job.fresh)
     job.say(tr("installing {count} packages into {prefix}", count=len(records), prefix=job.prefix))
-    reason, fix = _in_own_process(_request(job, cache, known))
+    prepared, reason, fix = None, "", ""
+    try:
+        with _installer() as installer:
+            known = package_cache.vouched(cache, records, job.say)
+            installer.send(_request(job, cache, known))
+            if len(known) == len(records):  # what py-rattler leaves to do is done while it links
+                prepared = finish.prepare(cache, job.building, package_cache.installed(cache, records, known))
+            reason, fix = _answer(installer)
+    except OSError as error:
+        reason = str(error)
     if reason:
         raise D2lEnvError(
             tr("{name} for {platform} cannot be installed", name=job.variant.name, platform=job.platform),
             why=reason,
             fix=fix or _next_step(reason),
         )
-    there = package_cache.installed(cache, records, known)
-    finish.open_modes(job.building, cache.mask)
-    compiled = finish.compile_noarch(cache, job.building, there)
-    if job.link_scripts:
-        return {}  # they may have changed any file
-    return finish.digests(there) | compiled
+    if prepared is None:
+        prepared = finish.prepare(cache, job.building, package_cache.installed(cache, records, known))
+    digests = finish.complete(cache, job.building, prepared)
+    # Link scripts may have changed any file.
+    return {} if job.link_scripts else digests
 
 
-def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> dict[str, Any]:
-    return {
+def _installer() -> AbstractContextManager[process.Conversation]:
+    return process.conversation(
+        process.python_module(sys.executable, "d2lenv.engines.conda.installer"),
+        timeout_s=_TIMEOUT_S,
+        # No folder of the reader's, whose modules could be taken for Python's own.
+        cwd=Path(Path(sys.executable).anchor),
+        environ=process.python_environment(os.environ),
+    )
+
+
+def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> bytes:
+    request = {
         "lock": str(job.lock.path.absolute()),
         "environment": job.variant.name,
         "platform": job.platform,
@@ -121,6 +139,17 @@ def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> dict[str, 
         "stall_s": _STALL_S,
         "progress": sys.stderr.isatty(),
     }
+    return json.dumps(request).encode("ascii") + b"\n"
+
+
+def _answer(installer: process.Conversation) -> tuple[str, str]:
+    """Return why py-rattler failed, or nothing, and what it advises."""
+    answer, status = installer.answer()
+    try:
+        said = json.loads(answer)
+        return str(said["error"]), str(said["fix"])
+    except (ValueError, KeyError, TypeError):
+        return tr("py-rattler ended with status {status}", status=status), ""
 
 
 def _refuse_unverifiable(records: tuple[RepoDataRecord, ...]) -> None:
@@ -132,26 +161,6 @@ def _refuse_unverifiable(records: tuple[RepoDataRecord, ...]) -> None:
                 tr("pixi.lock has no hash for {package}", package=record.file_name),
                 fix=tr("`d2lenv check` lists what is wrong with the lock"),
             )
-
-
-def _in_own_process(request: dict[str, Any]) -> tuple[str, str]:
-    """Run :mod:`d2lenv.engines.conda.installer`; return why it failed, or nothing, and what it advises."""
-    try:
-        answer, status = process.ask(
-            process.python_module(sys.executable, "d2lenv.engines.conda.installer"),
-            json.dumps(request).encode("ascii") + b"\n",
-            timeout_s=_TIMEOUT_S,
-            # No folder of the reader's, whose modules could be taken for Python's own.
-            cwd=Path(Path(sys.executable).anchor),
-            environ=process.python_environment(os.environ),
-        )
-    except OSError as error:
-        return str(error), ""
-    try:
-        said = json.loads(answer)
-        return str(said["error"]), str(said["fix"])
-    except (ValueError, KeyError, TypeError):
-        return tr("py-rattler ended with status {status}", status=status), ""
 
 
 def _next_step(reason: str) -> str:

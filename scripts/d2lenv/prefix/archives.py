@@ -100,16 +100,18 @@ def read(place: Path, folder: Path) -> Archive | None:
         data = json.loads(place.read_bytes())
         if data["format"] != _FORMAT:
             return None
-        facts = {str(path): Fact(*row) for path, *row in data["entries"]}
+        new = tuple.__new__  # a third of the time of Fact(*row), forty thousand times
+        facts = {path: new(Fact, row) for path, row in data["entries"].items()}
+        if any(len(fact) != len(Fact._fields) for fact in facts.values()):
+            return None
         return Archive(folder, facts, frozenset(data["patched"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def write(place: Path, archive: Archive) -> None:
     """Write a note about ``archive`` to ``place``; a cache that cannot be written gets none."""
-    rows = [(path, *fact) for path, fact in archive.facts.items()]
-    text = json.dumps({"format": _FORMAT, "patched": sorted(archive.patched), "entries": rows})
+    text = json.dumps({"format": _FORMAT, "patched": sorted(archive.patched), "entries": archive.facts})
     # Not `write_atomic`: waiting for the disk 250 times takes longer than looking again after a crash, which
     # leaves a note that cannot be read.
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")

@@ -87,13 +87,12 @@ def refuse_prefix(tree: Tree, claimed: Records) -> None:
     Raises:
         D2lEnvError: it does.
     """
-    # The one link that must leave is a virtual environment's interpreter.
-    entries = {path: entry for path, entry in tree.entries.items() if not _is_interpreter(path)}
+    suspects = {path: entry for path, entry in tree.entries.items() if entry.kind in ("special", "link")}
     found = [f"{package}: {why}" for _, package, why in claimed.problems]
     found += [
         f"{claimed.owner(path) or path}: {reason}"
-        for path, entry in entries.items()
-        if entry.kind in ("special", "link")
+        for path, entry in suspects.items()
+        if not _is_interpreter(path)  # the one link that must leave: a virtual environment's
         for reason in reasons({path: entry})
     ]
     if found:

@@ -27,6 +27,7 @@ from proofkit import Home, Member
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and hard links of POSIX")
 
 TEXT = "share/oldstyle.txt"
+SHORT = '{"format": 1, "patched": [], "entries": {"a": [1]}}'
 
 
 @pytest.fixture
@@ -169,7 +170,9 @@ def test_a_note_that_is_damaged_is_made_anew(home: Home, tmp_path: Path) -> None
     home.build("rattler", tmp_path / "first")
     notes = sorted((home.caches / "rattler-cache" / "d2lenv").glob("*.json"))
     assert len(notes) == len(proofkit.packages()) + 1  # and one about the bytecode of `greet`
-    for note, text in zip(notes, ["", "[]", '{"format": 0}', '{"format": 1, "entries": [3]}'], strict=False):
+    for note, text in zip(
+        notes, ["", "[]", '{"format": 0}', '{"format": 1, "entries": {"a": 3}}', SHORT], strict=False
+    ):
         note.write_text(text, encoding="utf-8")
     home.build("rattler", tmp_path / "second")
     assert all(json.loads(note.read_text(encoding="utf-8"))["entries"] for note in notes)

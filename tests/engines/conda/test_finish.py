@@ -15,7 +15,7 @@ import pytest
 
 import condakit
 import proofkit
-from condakit import Package
+from condakit import Link, Package
 from d2lenv.engines import build
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.prefix import baseline
@@ -142,8 +142,14 @@ def test_an_environment_without_python_has_no_bytecode(home: Home, tmp_path: Pat
 
 
 def test_the_baseline_has_the_true_digest_of_every_file(home: Home, tmp_path: Path) -> None:
-    lock(home, *proofkit.packages()[1:], noarch("own", {"own.py": "x = 1\n", "shared.py": "x = 1\n"}),
-         noarch("other", {"shared.py": "x = 2\n"}))  # fmt: skip
+    lock(
+        home,
+        *proofkit.packages()[1:],
+        noarch("own", {"own.py": "x = 1\n", "shared.py": "x = 1\n"}),
+        noarch("other", {"shared.py": "x = 2\n"}),
+        # One that has a program of the name that `greet` makes, and a link where `scripted` has a file.
+        Package("rival", files={"bin/greet": "#!/bin/sh\n", "share/scripted.txt": Link("oldstyle.txt")}),
+    )
     for name in ("cold", "warm"):
         prefix = home.build("rattler", tmp_path / name)
         recorded = baseline.read(prefix)
@@ -151,6 +157,18 @@ def test_the_baseline_has_the_true_digest_of_every_file(home: Home, tmp_path: Pa
         tree = scan(prefix)
         assert set(recorded.entries) == set(tree.entries)
         assert recorded.sha256 == digests(prefix, tree.entries.values())[0]
+
+
+def test_a_fresh_build_believes_no_stat(home: Home, tmp_path: Path) -> None:
+    first = home.build("rattler", tmp_path / "prefix")
+    module = f"{CONDA_SITE}/greet/__pycache__"
+    for path in ["share/oldstyle.txt", *(f"{module}/{file.name}" for file in (first / module).iterdir())]:
+        status, good = (first / path).stat(), (first / path).read_bytes()
+        with (first / path).open("r+b") as file:
+            file.write(b"evil!!"[: len(good)])
+        os.utime(first / path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        second = home.build("rattler", tmp_path / "prefix", fresh=True)
+        assert (second / path).read_bytes() == good
 
 
 def test_link_scripts_may_change_what_a_package_brought(home: Home, tmp_path: Path) -> None:

@@ -49,30 +49,54 @@ class Interpreter:
     site: str
 
 
-def add(
-    cache: Cache, prefix: Path, python: Interpreter, packages: Collection[tuple[RepoDataRecord, Archive]]
-) -> dict[str, str]:
-    """Put the compiled files of ``packages`` into ``prefix``; return their paths there with their sha256.
+@dataclass(frozen=True)
+class Shelves:
+    """The compiled files of several packages.
+
+    Attributes:
+        kept: those that were kept by an earlier build.
+        missing: (shelf, sources below site-packages) of the packages that are to be compiled.
+    """
+
+    kept: Sequence[Archive]
+    missing: Sequence[tuple[Path, Sequence[str]]]
+
+
+def look_up(
+    cache: Cache, python: Interpreter, packages: Collection[tuple[RepoDataRecord, Archive]]
+) -> Shelves:
+    """Return what is kept for ``packages`` and what is not.
 
     Not compiled are files into which the prefix's path was written, and those that two packages bring.
     """
     sources = {record.name.normalized: list(_sources(archive)) for record, archive in packages}
     times = Counter(path for found in sources.values() for path in found)
-    found: dict[str, str] = {}
-    wanted: list[tuple[Path, list[str]]] = []
+    kept: list[Archive] = []
+    missing: list[tuple[Path, Sequence[str]]] = []
     for record, _ in packages:
         shelf = cache.notes() / f"{key(record)}-{key(python.record)[:16]}"
-        own = [path for path in sources[record.name.normalized] if times[path] == 1]
-        kept = (
-            archives.read(_note(shelf), shelf) if len(own) == len(sources[record.name.normalized]) else None
-        )
-        if kept is not None and not kept.changed():
-            _take(kept, prefix / python.site)
-            found |= _digests(kept, python.site)
+        everything = sources[record.name.normalized]
+        own = [path for path in everything if times[path] == 1]
+        noted = archives.read(_note(shelf), shelf) if len(own) == len(everything) else None
+        if noted is not None and cache.is_unchanged(noted):
+            kept.append(noted)
         else:
-            wanted.append((shelf, own))
-    compiled = _compile(prefix, python, [path for _, paths in wanted for path in paths])
-    for shelf, paths in wanted:
+            missing.append((shelf, own))
+    return Shelves(kept, missing)
+
+
+def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, str]:
+    """Link what is kept into ``prefix``; return the paths there with their sha256."""
+    for kept in shelves.kept:
+        _take(kept, prefix / python.site)
+    return {path: digest for kept in shelves.kept for path, digest in _digests(kept, python.site).items()}
+
+
+def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, str]:
+    """Compile what is missing in ``prefix`` and keep it; return the paths there with their sha256."""
+    found: dict[str, str] = {}
+    compiled = _compile(prefix, python, [path for _, paths in shelves.missing for path in paths])
+    for shelf, paths in shelves.missing:
         kept = _keep(shelf, prefix / python.site, [compiled[path] for path in paths if path in compiled])
         found |= _digests(kept, python.site)
     return found

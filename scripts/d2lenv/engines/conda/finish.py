@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rattler import RepoDataRecord
@@ -16,58 +18,77 @@ from d2lenv.prefix.archives import Archive
 Installed = tuple[RepoDataRecord, Archive]
 
 
-def open_modes(prefix: Path, mask: int) -> None:
-    """Give the files that py-rattler itself wrote the modes that the umask leaves.
+@dataclass(frozen=True)
+class Prepared:
+    """What can be done as soon as it is known which packages get into a prefix.
 
-    It writes conda-meta for the owner alone, and programs of entry points for the group to change (0.28).
+    Attributes:
+        python: the environment's interpreter; None for none.
+        digests: path → sha256 of the files that are in the prefix as in their package, and of bytecode.
+        shelves: the bytecode that was kept, and that is to be made.
     """
-    for path in (prefix / "conda-meta").glob("*.json"):
-        path.chmod(0o666 & ~mask)
-    for folder in (prefix / "bin", prefix / "Scripts"):
-        for path in folder.glob("*"):
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_mode & mask:
-                path.chmod(stat.S_IMODE(status.st_mode) & ~mask)
+
+    python: bytecode.Interpreter | None
+    digests: dict[str, str]
+    shelves: bytecode.Shelves
 
 
-def compile_noarch(cache: Cache, prefix: Path, installed: Collection[Installed]) -> dict[str, str]:
-    """Compile the packages that come without bytecode; return path → sha256 of what was made."""
-    python = next((record for record, _ in installed if record.name.normalized == "python"), None)
+def prepare(cache: Cache, prefix: Path, installed: Collection[Installed]) -> Prepared:
+    """Link the bytecode that was kept into ``prefix``, and say which digests its files will have."""
+    python = _interpreter(prefix, [record for record, _ in installed])
     if python is None:
-        return {}
+        return Prepared(None, _digests(installed, None), bytecode.Shelves([], []))
+    noarch = [(record, archive) for record, archive in installed if record.noarch.python]
+    shelves = bytecode.look_up(cache, python, noarch)
+    compiled = bytecode.take(shelves, prefix, python)
+    return Prepared(python, _digests(installed, python) | compiled, shelves)
+
+
+def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, str]:
+    """Do the rest once py-rattler has ended; return path → sha256 of the files that are vouched for."""
+    _open_modes(prefix, cache.mask)
+    if prepared.python is None:
+        return prepared.digests
+    return prepared.digests | bytecode.make(prepared.shelves, prefix, prepared.python)
+
+
+def _interpreter(prefix: Path, records: Iterable[RepoDataRecord]) -> bytecode.Interpreter | None:
+    python = next((record for record in records if record.name.normalized == "python"), None)
     program = prefix / ("python.exe" if sys.platform == "win32" else "bin/python")
-    interpreter = bytecode.Interpreter(python, program, _site(python))
-    return bytecode.add(
-        cache,
-        prefix,
-        interpreter,
-        [(record, archive) for record, archive in installed if record.noarch.python],
-    )
+    return bytecode.Interpreter(python, program, _site(python)) if python else None
 
 
-def digests(installed: Iterable[Installed]) -> dict[str, str]:
+def _digests(installed: Collection[Installed], python: bytecode.Interpreter | None) -> dict[str, str]:
     """Return path in the prefix → sha256, for the files that are in it as they are in their package.
 
     Two packages may bring one path: py-rattler puts one of the files aside, so nothing is said of it.
     """
-    installed = list(installed)
-    python = next((record for record, _ in installed if record.name.normalized == "python"), None)
-    places = {"site-packages": _site(python), "python-scripts": _scripts()} if python else {}
+    places = {"site-packages": python.site, "python-scripts": _scripts()} if python else {}
     found: dict[str, str] = {}
     twice: set[str] = set()
     for record, archive in installed:
-        moved = places if record.noarch.python else {}
+        moved: dict[str, str] = {}
+        if record.noarch.python:
+            moved = places
+            twice.update(f"{_scripts()}/{name}" for name in _entry_points(archive))
         for path, fact in archive.facts.items():
             first, slash, rest = path.partition("/")
-            if first == "info" or path in archive.patched or not stat.S_ISREG(fact.mode):
+            if first == "info" or path in archive.patched or stat.S_ISDIR(fact.mode):
                 continue
             place = f"{moved[first]}/{rest}" if slash and first in moved else path
-            if place in found:
+            if place in found or not stat.S_ISREG(fact.mode):
                 twice.add(place)
             found[place] = fact.content
-    for place in twice:
-        del found[place]
-    return found
+    return {path: digest for path, digest in found.items() if path not in twice}
+
+
+def _entry_points(archive: Archive) -> list[str]:
+    """Return the names of the programs that py-rattler makes for the package."""
+    try:
+        noarch = json.loads((archive.folder / "info" / "link.json").read_bytes())["noarch"]
+        return [line.partition("=")[0].strip() for line in noarch.get("entry_points") or ()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def _site(python: RepoDataRecord) -> str:
@@ -80,3 +101,17 @@ def _site(python: RepoDataRecord) -> str:
 
 def _scripts() -> str:
     return "Scripts" if sys.platform == "win32" else "bin"
+
+
+def _open_modes(prefix: Path, mask: int) -> None:
+    """Give the files that py-rattler itself wrote the modes that the umask leaves.
+
+    It writes conda-meta for the owner alone, and programs of entry points for the group to change (0.28).
+    """
+    for path in (prefix / "conda-meta").glob("*.json"):
+        path.chmod(0o666 & ~mask)
+    for folder in (prefix / "bin", prefix / "Scripts"):
+        for path in folder.glob("*"):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_mode & mask:
+                path.chmod(stat.S_IMODE(status.st_mode) & ~mask)
