@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -254,9 +255,25 @@ def package_table(language: Language) -> Iterator[str]:
         yield f"| `{name}` | {' | '.join(cells)} |"
 
 
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    before = os.environ.get("D2LENV_LANG")
+    os.environ["D2LENV_LANG"] = language
+    try:
+        yield
+    finally:
+        os.environ.pop("D2LENV_LANG")
+        if before is not None:
+            os.environ["D2LENV_LANG"] = before
+
+
 def export_table(language: Language) -> Iterator[str]:
     """Each format of `d2lenv export`, and the file of the wheels engine."""
-    os.environ["D2LENV_LANG"] = language
+    with speaking(language):
+        yield from [*export_rows(language)]
+
+
+def export_rows(language: Language) -> Iterator[str]:
     environment, platform = ("environment", "platform") if language == "en" else ("环境", "平台")
     heads = ("for", "exactly the locked packages") if language == "en" else ("用于", "正是锁定的软件包")
     place = f"file in `envs/<{environment}>/`" if language == "en" else f"`envs/<{environment}>/` 中的文件"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import re
 import sys
 import types
@@ -23,6 +24,13 @@ def generate(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     monkeypatch.setitem(sys.modules, "generate", module)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def test_making_a_chinese_table_leaves_the_language_alone(generate: types.ModuleType) -> None:
+    before = dict(os.environ)
+    assert "是" in "\n".join(generate.PARTS["exports zh"]())
+    assert "yes" in "\n".join(generate.PARTS["exports en"]())
+    assert dict(os.environ) == before
 
 
 def test_the_generated_parts_are_current(generate: types.ModuleType) -> None:
