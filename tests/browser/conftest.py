@@ -47,10 +47,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def start_lab(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Start `d2lenv lab` on a copy of the notebooks; ended by Ctrl-C when the test ends."""
     started: list[subprocess.Popen[str]] = []
-    home = tmp_path / "home"
-    home.mkdir()
 
-    def start(environment: str, folder: Path | None = None, *, language: str = "en") -> Running:
+    def start(
+        environment: str,
+        folder: Path | None = None,
+        *,
+        language: str = "en",
+        workspace: Path = tmp_path,
+        home: Path = tmp_path / "home",
+    ) -> Running:
+        home.mkdir(exist_ok=True)
         prefix = ROOT / ".d2lenv" / f"{environment}-wheels"
         if not prefix.is_dir():
             pytest.fail(f"build it first: d2lenv build {environment} --engine wheels")
@@ -58,7 +64,16 @@ def start_lab(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             folder = tmp_path / "my notebooks 笔记本"
             ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
             shutil.copytree(ROOT / "notebooks", folder, ignore=ignored)
-        command = [sys.executable, "-m", "d2lenv", "--workspace", str(tmp_path), "lab", environment, "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "d2lenv",
+            "--workspace",
+            str(workspace),
+            "lab",
+            environment,
+            "--json",
+        ]
         command += ["--prefix", str(prefix), "--notebooks", str(folder), "--no-browser"]
         process = subprocess.Popen(
             command,

@@ -104,6 +104,19 @@ def test_a_runtime_folder_of_another_user_is_moved(tmp_path: Path, environ: dict
     assert moved == {"JUPYTER_RUNTIME_DIR": str(tmp_path / "instead" / "jupyter_runtime_dir")}
 
 
+@modes
+def test_a_runtime_folder_with_too_long_a_path_for_sockets_is_replaced_while_the_lab_runs() -> None:
+    short = {"HOME": "/home/ada"}
+    with folders.short_runtime(short, {}) as moved:
+        assert moved == {}
+    long = {"HOME": "/clusters/department-of-learning/users/ada.lovelace"}
+    with folders.short_runtime(long, {"IPYTHONDIR": "x"}) as moved:
+        folder = Path(moved["JUPYTER_RUNTIME_DIR"])
+        assert mode(folder) == 0o700
+        assert moved["IPYTHONDIR"] == "x"
+    assert not folder.exists()
+
+
 @pytest.fixture
 def open_home(environ: dict[str, str]) -> Iterator[Path]:
     """A home folder that every user may walk into; pytest's own folders are closed to them."""

@@ -6,13 +6,17 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import private_folder
+
+RUNTIME = "JUPYTER_RUNTIME_DIR"
+"""The variable of the folder with the token and the kernels' sockets."""
 
 
 def state(preferred: Path) -> Path:
@@ -41,7 +45,7 @@ def of_jupyter(environ: Mapping[str, str]) -> dict[str, Path]:
     return {
         "JUPYTER_CONFIG_DIR": Path(environ.get("JUPYTER_CONFIG_DIR") or home / ".jupyter"),
         "JUPYTER_DATA_DIR": data,
-        "JUPYTER_RUNTIME_DIR": Path(environ.get("JUPYTER_RUNTIME_DIR") or data / "runtime"),
+        RUNTIME: Path(environ.get("JUPYTER_RUNTIME_DIR") or data / "runtime"),
         "IPYTHONDIR": Path(environ.get("IPYTHONDIR") or home / ".ipython"),
     }
 
@@ -59,10 +63,26 @@ def moved(environ: Mapping[str, str], instead: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, folder in of_jupyter(environ).items():
-        shared = name != "JUPYTER_RUNTIME_DIR" and folder.exists()
+        shared = name != RUNTIME and folder.exists()
         if not (writable(folder) if shared else private(folder)):
             found[name] = str(instead / name.lower())
     return found
+
+
+# A socket's address holds 104 bytes on macOS and 108 on Linux; Jupyter's begins with the folder.
+_LONGEST = 103 - len("/kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-1")
+
+
+@contextmanager
+def short_runtime(environ: Mapping[str, str], moved: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield ``moved`` with a temporary runtime folder if the one in use has too long a path for sockets."""
+    used = moved.get(RUNTIME) or str(of_jupyter(environ)[RUNTIME])
+    if sys.platform == "win32" or len(os.fsencode(used)) <= _LONGEST:
+        yield moved
+        return
+    # Not TMPDIR, which is long itself on macOS.
+    with tempfile.TemporaryDirectory(prefix="d2lenv-lab-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield {**moved, RUNTIME: folder}
 
 
 def private(folder: Path) -> bool:

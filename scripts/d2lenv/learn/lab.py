@@ -64,6 +64,9 @@ _LOG_LINES = 20
 # What jupyter_server 1 and 2 say before they end, and what the system says.
 _PORT_TAKEN = re.compile(r"port \d+ is not available|address already in use", re.IGNORECASE)
 
+# In the environment of everything that a lab has started; its value is the lab's log.
+_MARK = "D2LENV_LAB"
+
 # Variables that would let another Python's packages or kernels in.
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PIXI_PROJECT_ROOT")
 
@@ -81,7 +84,7 @@ class Lab:
         port_named: whether the reader asked for that port; otherwise the next free one will do as well.
         token: what a browser has to show to be let in.
         state: folder for the lab's layout and log.
-        moved: Jupyter's folders that cannot be written → the folders used instead.
+        moved: Jupyter's folders that cannot be used, by their variables → the folders used instead.
         opens: path that the address opens, such as ``/lab/tree/00-start-here.ipynb``.
         browser: whether a browser is opened.
         as_root: whether it runs as root.
@@ -391,11 +394,24 @@ def command(lab: Lab) -> list[str]:
         f"--ServerApp.open_browser={lab.browser}",
         f"--MultiKernelManager.default_kernel_name={lab.kernels[0]}",
         "--KernelSpecManager.ensure_native_kernel=False",
+        _transport(lab),
         *(f"--KernelSpecManager.allowed_kernelspecs={name}" for name in lab.kernels),
     ]
     if lab.as_root:
         words.append("--allow-root")
     return python_file(lab.python, Path(guard.__file__), *words)
+
+
+def _transport(lab: Lab) -> str:
+    """Return the option that keeps other users from listening to the kernels.
+
+    On a port of this machine anybody can subscribe to a kernel's outputs (tried on 2026-11-24 with
+    jupyter_client 7.4 and 8.9, whose default it is). Sockets in the runtime folder are this user's alone. Not
+    every other language's kernel has them, nor has Windows: there what can be encrypted is.
+    """
+    if sys.platform == "win32" or len(lab.kernels) > 1:
+        return "--KernelManager.transport_encryption=auto"
+    return "--KernelManager.transport=ipc"
 
 
 def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
@@ -422,6 +438,7 @@ def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
         ),
         # For the first notebook, which shows what `d2lenv doctor` says: this tool's Python and its folder.
         "D2LENV_NOWHERE": str(lab.nowhere.resolve()),
+        _MARK: str(lab.log),
         "D2LENV_ENVIRONMENT": lab.environment,
         "D2LENV_PYTHON": sys.executable,
         "D2LENV_FOLDER": str(Path(__file__).resolve().parents[2]),
@@ -468,7 +485,8 @@ def run(lab: Lab, environ: Mapping[str, str], on_ready: Callable[[Answer], None]
         D2lEnvError: it did not start, or it died.
     """
     stop = _Stop()
-    with signals.answered_by(stop):
+    with signals.answered_by(stop), folders.short_runtime(environ, lab.moved) as moved:
+        lab = replace(lab, moved=moved)
         while True:
             with _server(lab, environ, stop) as process:
                 try:
@@ -634,7 +652,7 @@ def _has_port(process: subprocess.Popen[bytes], port: int) -> bool:
 
 def _end(lab: Lab, process: subprocess.Popen[bytes], stop: _Stop) -> None:
     """End the server, its kernels and their children; ask first, then insist."""
-    family = _family(process.pid)
+    family = _family(process.pid) if process.poll() is None else _orphans(lab)
     patience = _TERMINATE_S
     if process.poll() is None and _ask(lab, process, "/api/shutdown", "POST", timeout_s=_SHUTDOWN_S):
         limit = time.monotonic() + _SHUTDOWN_S
@@ -671,6 +689,16 @@ def _family(pid: int) -> list[psutil.Process]:
     with suppress(psutil.Error):
         return psutil.Process(pid).children(recursive=True)
     return []
+
+
+def _orphans(lab: Lab) -> list[psutil.Process]:
+    """Return what a server that was killed has left: nothing else tells whose it was."""
+    found: list[psutil.Process] = []
+    for member in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if member.environ().get(_MARK) == str(lab.log):
+                found.append(member)
+    return found
 
 
 def _died(lab: Lab, code: int) -> D2lEnvError:
