@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -45,10 +45,10 @@ _DISTRIBUTIONS = (".whl", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".zip")
 
 
 def folder_name(name: str) -> str:
-    """``name``, when it can safely be a folder's or a part of a file's name.
+    """Return ``name`` when it can safely be a folder's or a part of a file's name.
 
     Raises:
-        D2lEnvError: it holds a path separator, ``..``, or anything else that a file's name should not.
+        D2lEnvError: if it holds a path separator, ``..``, or anything else that a file's name should not.
     """
     if not _FOLDER.fullmatch(name) or ".." in name or _DEVICES.fullmatch(name):
         raise D2lEnvError(
@@ -197,16 +197,8 @@ def _wheel(locked: PypiLockedPackage) -> Wheel:
         Version(version)
     except InvalidVersion as error:
         raise _off(name, "version", version) from error
-    for text in locked.requires_dist:
-        try:
-            Requirement(text)
-            plain = bool(_PLAIN_ASCII.fullmatch(text))
-        except InvalidRequirement:
-            plain = False
-        if not plain:
-            raise _off(name, "requires_dist", text)
     # py-rattler 0.28 returns hashes whose properties raise AttributeError when the lock has none
-    # (seen 2026-11-22); `getattr` turns that into None.
+    # (seen 2026-11-22). `getattr` turns that into None.
     hashes = locked.hashes
     md5, sha256 = getattr(hashes, "md5", None), getattr(hashes, "sha256", None)
     return Wheel(
@@ -215,8 +207,21 @@ def _wheel(locked: PypiLockedPackage) -> Wheel:
         url=url,
         md5=md5.hex() if md5 else "",
         sha256=sha256.hex() if sha256 else "",
-        requires=tuple(locked.requires_dist),
+        requires=_requires(name, locked.requires_dist),
     )
+
+
+def _requires(name: str, texts: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(texts)
+    for text in found:
+        try:
+            Requirement(text)
+            plain = bool(_PLAIN_ASCII.fullmatch(text))
+        except InvalidRequirement:
+            plain = False
+        if not plain:
+            raise _off(name, "requires_dist", text)
+    return found
 
 
 def _channel(text: str) -> str:
@@ -229,12 +234,12 @@ def _channel(text: str) -> str:
 
 
 def _segments(name: str, url: str) -> list[str]:
-    """The parts of an https address's path, each checked as it stands after decoding.
+    """Return the parts of an https address's path, each checked as it stands after decoding.
 
     Raises:
-        D2lEnvError: another scheme, a user or token in the address, a query, ``..``, or a character that
-            some reader of the exported files would take for something else (``$`` and ``~`` are expanded
-            in explicit files: CEP 23).
+        D2lEnvError: if there is another scheme, a user or token, a query, ``..``, or a character that some
+            reader of the exported files would take for something else (``$`` and ``~`` are expanded in
+            explicit files: CEP 23).
     """
     if plain := _PLAIN_URL.fullmatch(url):
         segments = plain[1].split("/")

@@ -1,4 +1,4 @@
-"""One environment of a lock as plain, checked values: all that a format module ever sees."""
+"""An environment of a lock as plain, checked values: all that a format module ever sees."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class Wheel:
 
 @dataclass(frozen=True)
 class PlatformTable:
-    """What the lock has for one platform.
+    """The packages of one platform.
 
     Attributes:
-        platform: the lock's name for it; usually the subdir, but format 7 allows others.
+        platform: the lock's name for it: usually the subdir, but format 7 allows others.
         subdir: the conda subdir.
         packages: conda packages, dependencies first.
         wheels: PyPI packages by name.
-        digest: sha256 (hex) of what the lock says of it; for our own lock the one in ``lock-digests.json``.
+        digest: sha256 (hex) of the lock's words on it; for our own lock the one in ``lock-digests.json``.
     """
 
     platform: str
@@ -90,7 +90,7 @@ class EnvironmentTable:
         channels: addresses without a closing slash, highest priority first.
         targets: by platform name.
         digest: sha256 (hex) over the digests of its platforms.
-        command: what makes the files again.
+        command: the one that makes the files again.
         asked: platform → names of the packages that a person asked for; None where no manifest says it.
         previous: platform → package → version and build of the previous release; None: no such release.
         previous_name: that release's name.
@@ -110,21 +110,21 @@ class EnvironmentTable:
     binder: bool = False
 
     def head(self, target: PlatformTable | None = None) -> str:
-        """The line that every exported file carries: from what, by which command.
+        """Return the line that every exported file carries: its source, and the command that makes it again.
 
         Args:
             target: the platform that the file is for; None for a file of the whole environment.
         """
-        what = f"{self.environment}/{target.platform}" if target else self.environment
+        source = f"{self.environment}/{target.platform}" if target else self.environment
         digest = target.digest if target else self.digest
-        return f"Made from pixi.lock, {what} (sha256 {digest}), by `{self.command}`. Do not edit."
+        return f"Made from pixi.lock, {source} (sha256 {digest}), by `{self.command}`. Do not edit."
 
     @property
     def has_wheels(self) -> bool:
         return any(target.wheels for target in self.targets)
 
     def target(self, subdir: str) -> PlatformTable | None:
-        """The target of that conda subdir, if the environment has it."""
+        """Return the table of that conda subdir, if the environment has it."""
         return next((target for target in self.targets if target.subdir == subdir), None)
 
 
@@ -136,8 +136,8 @@ class PinTable:
         environment: its name in the manifest.
         title: the name that the exported files give it.
         folder: where its files go, relative to the root of the export.
-        command: what makes the files again.
-        pins: platform → what its requirements file pins.
+        command: the one that makes the files again.
+        pins: platform → the pins of its requirements file.
         asked: names of the packages that a person asked for.
     """
 
@@ -150,7 +150,7 @@ class PinTable:
 
 
 def channel_name(url: str) -> str:
-    """How people and conda write a channel: ``conda-forge``; the whole address on other hosts.
+    """Return a channel as people and conda write it: ``conda-forge``, or the whole address on other hosts.
 
     A bare name follows the reader's own ``channel_alias``, and so their mirror.
     """

@@ -1,4 +1,4 @@
-"""Compare an export with what is on disk, and write what differs."""
+"""Compare an export with the files on disk, and write those that differ."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FileProblem:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written and removed, and what is still not as it should be."""
+    """The files that were written and removed, and those that are still not as they should be."""
 
     written: tuple[str, ...]
     removed: tuple[str, ...]
@@ -36,7 +36,7 @@ class ExportResult:
 
 
 def compare(plan: ExportPlan) -> list[FileProblem]:
-    """Every file that differs from the plan, and requirements files that are not well-formed."""
+    """Return every file that differs from the plan, and every requirements file of another lock."""
     found: list[FileProblem] = []
     for path, text in sorted(plan.texts.items()):
         try:
@@ -52,7 +52,7 @@ def compare(plan: ExportPlan) -> list[FileProblem]:
 
 
 def stale(plan: ExportPlan) -> list[str]:
-    """Exported files that lie there although the plan has no such file."""
+    """Return exported files that lie there although the plan has no such file."""
     found: set[str] = set()
     for pattern in plan.covered:
         for path in plan.root.glob(pattern):
@@ -63,10 +63,10 @@ def stale(plan: ExportPlan) -> list[str]:
 
 
 def write(plan: ExportPlan) -> tuple[list[str], list[str]]:
-    """Write what differs and remove what is stale; returns (written, removed).
+    """Write the files that differ and remove stale ones; return (written, removed).
 
     Raises:
-        D2lEnvError: a file cannot be written.
+        D2lEnvError: if a file cannot be written.
     """
     written: list[str] = []
     for path, text in sorted(plan.texts.items()):
@@ -84,7 +84,7 @@ def run(plan: ExportPlan, request: Request) -> ExportResult:
     """Write, or compare.
 
     Raises:
-        D2lEnvError: a file cannot be written.
+        D2lEnvError: if a file cannot be written.
     """
     written, removed = write(plan) if request.write else ([], [])
     return ExportResult(tuple(written), tuple(removed), tuple(compare(plan)))

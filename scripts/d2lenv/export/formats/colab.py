@@ -17,7 +17,7 @@ MICROMAMBA = (
     "https://conda.anaconda.org/conda-forge/linux-64/micromamba-2.8.1-0.tar.bz2",
     "a934c3709c997feae403a27fd1e321c106d26ffa4f294800ffb11cbc9a3e8515",
 )
-"""Address and sha256 from conda-forge's index; a fixed one, so that the notebook is the same every day."""
+"""Address and sha256 from conda-forge's index, fixed so that the notebook is the same every day."""
 
 INSTALL = '''\
 # Download micromamba, verify it, and install the packages listed below.
@@ -103,7 +103,7 @@ print("device:", d2l.try_gpu())
 
 
 def files(table: EnvironmentTable) -> dict[str, str]:
-    """``colab.ipynb``, where the environment has linux-64."""
+    """Return ``colab.ipynb`` where the environment has linux-64."""
     target = table.target("linux-64")
     if target is None:
         return {}

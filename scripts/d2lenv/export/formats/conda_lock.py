@@ -4,9 +4,9 @@ conda-lock requires an md5 of every conda package, and micromamba an md5 or sha2
 makes the whole file unreadable. Such packages are left out, and the file's head, its metadata and the
 command say which and how to add them (:func:`left_out`).
 
-``content_hash`` is what conda-lock computes for ``environment.yml`` beside the file: sha256 over the
-channels, the specs and the virtual packages that it assumes. It is computed here as in conda-lock 2 to 4
-(``conda_lock/content_hash.py``, read 2026-11-22); ``tests/export/test_conda_lock.py`` asks conda-lock itself.
+``content_hash`` is conda-lock's digest of ``environment.yml`` beside the file: sha256 over the channels, the
+specs and the virtual packages that it assumes. It is computed here as in conda-lock 2 to 4
+(``conda_lock/content_hash.py``, read 2026-11-22), and the tests ask conda-lock itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from packaging.requirements import Requirement
@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.export.formats.environment_yml import selector_problem
+from d2lenv.export.formats.environment_yml import names_channel, selector_problem
 from d2lenv.export.formats.text import comment, scalar
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
 
@@ -43,10 +43,10 @@ _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
 
 
 def files(table: EnvironmentTable) -> dict[str, str]:
-    """``conda-lock.yml``; none for an environment without packages, whose list of platforms no reader takes.
+    """Return ``conda-lock.yml``; nothing for an environment without platforms, which no reader takes.
 
     Raises:
-        D2lEnvError: the environment's platforms are not ones that conda-lock knows.
+        D2lEnvError: if conda-lock does not know the environment's platforms.
     """
     if not table.targets:
         return {}
@@ -60,7 +60,7 @@ def files(table: EnvironmentTable) -> dict[str, str]:
 
 
 def left_out(table: EnvironmentTable) -> tuple[CondaPackage, ...]:
-    """Packages without md5, each once, by address."""
+    """Return the packages without md5, each once, by address."""
     found = {p.url: p for target in table.targets for p in target.packages if not p.md5}
     return tuple(found[url] for url in sorted(found))
 
@@ -79,51 +79,68 @@ def left_out_note(table: EnvironmentTable) -> str:
 
 
 def content_hashes(table: EnvironmentTable) -> dict[str, str]:
-    """subdir → sha256 (hex) of what ``environment.yml`` asks for there, as conda-lock computes it."""
+    """Return subdir → sha256 (hex) of the specs of ``environment.yml`` there, as conda-lock computes it."""
     return {target.subdir: _content_hash(table, target) for target in table.targets}
 
 
 def _text(table: EnvironmentTable) -> str:
-    missing = left_out(table)
+    entries = [entry for target in _targets(table) for entry in _entries(target)]
+    packages = ["package:\n", *entries] if entries else ["package: []\n"]
+    return comment(*_notes(table)) + "".join(["version: 1\n", *_metadata(table), *packages])
+
+
+def _targets(table: EnvironmentTable) -> list[PlatformTable]:
+    return sorted(table.targets, key=lambda target: target.subdir)
+
+
+def _notes(table: EnvironmentTable) -> list[str]:
     notes = [
         table.head(),
         "",
         f"  conda-lock install --name {table.title} conda-lock.yml",
         f"  micromamba create --name {table.title} --file conda-lock.yml",
     ]
-    if missing:
+    if missing := left_out(table):
         notes += ["", "LEFT OUT, no md5 is known and this format requires it; add after the installation:"]
         notes += [f"  conda install --name {table.title} --no-deps {package.url}" for package in missing]
-    pipless = [t for t in table.targets if t.wheels and not any(p.name == "pip" for p in t.packages)]
-    if pipless:
+    if table.has_wheels:
+        # Its model knows `pypi` for a manager; conda-lock writes and reads `pip` (0.2.2, 2026-11-24).
+        notes += ["", "conda itself, with conda-lockfiles, reads no such file that has PyPI packages."]
+    if any(_lacks_pip(target) for target in table.targets):
         notes += [
             "",
-            "There is no pip among the packages: conda-lock needs one to install the PyPI packages.",
+            "There is no pip among the packages: conda-lock needs one for the PyPI packages.",
         ]
-    targets = sorted(table.targets, key=lambda target: target.subdir)
+    return notes
+
+
+def _lacks_pip(target: PlatformTable) -> bool:
+    return bool(target.wheels) and all(package.name != "pip" for package in target.packages)
+
+
+def _metadata(table: EnvironmentTable) -> list[str]:
     hashes = content_hashes(table)
-    out = ["version: 1\n", "metadata:\n", "  content_hash:\n"]
-    out += [f'    {target.subdir}: "{hashes[target.subdir]}"\n' for target in targets]
-    out.append("  channels:\n")
+    subdirs = [target.subdir for target in _targets(table)]
+    lines = ["metadata:\n", "  content_hash:\n"]
+    lines += [f'    {subdir}: "{hashes[subdir]}"\n' for subdir in subdirs]
+    lines.append("  channels:\n")
     for url in table.channels:
-        out.append(f"  - url: {scalar(channel_name(url))}\n    used_env_vars: []\n")
-    out.append("  platforms:\n")
-    out += [f"  - {target.subdir}\n" for target in targets]
-    out.append("  sources:\n  - environment.yml\n")
+        lines.append(f"  - url: {scalar(channel_name(url))}\n    used_env_vars: []\n")
+    lines += ["  platforms:\n", *(f"  - {subdir}\n" for subdir in subdirs)]
+    lines += ["  sources:\n", "  - environment.yml\n", "  custom_metadata:\n"]
     # conda-lockfiles 0.2.2 reads no file whose `custom_metadata` does not say `created_by`.
-    out.append(f'  custom_metadata:\n    created_by: d2lenv\n    pixi-lock-sha256: "{table.digest}"\n')
-    if missing:
-        out.append(f"    left-out: {scalar(' '.join(package.url for package in missing))}\n")
-    entries: list[str] = []
-    for target in targets:
-        entries += [
-            _entry(package, "conda", target.subdir, conda_dependencies(package))
-            for package in sorted(target.packages, key=lambda p: p.name)
-            if package.md5
-        ]
-        entries += [_entry(w, "pip", target.subdir, pip_dependencies(w, target)) for w in target.wheels]
-    out += ["package:\n", *entries] if entries else ["package: []\n"]
-    return comment(*notes) + "".join(out)
+    lines += ["    created_by: d2lenv\n", f'    pixi-lock-sha256: "{table.digest}"\n']
+    if missing := left_out(table):
+        lines.append(f"    left-out: {scalar(' '.join(package.url for package in missing))}\n")
+    return lines
+
+
+def _entries(target: PlatformTable) -> Iterator[str]:
+    for package in sorted(target.packages, key=lambda p: p.name):
+        if package.md5:
+            yield _entry(package, "conda", target.subdir, conda_dependencies(package))
+    for wheel in target.wheels:
+        yield _entry(wheel, "pip", target.subdir, pip_dependencies(wheel, target))
 
 
 def _entry(package: CondaPackage | Wheel, manager: str, subdir: str, depends: dict[str, str]) -> str:
@@ -151,9 +168,9 @@ def _entry(package: CondaPackage | Wheel, manager: str, subdir: str, depends: di
 
 @cache
 def conda_dependencies(package: CondaPackage) -> dict[str, str]:
-    """name → constraint, as conda-lock writes them; ``python >=3.10`` → ``{"python": ">=3.10"}``.
+    """Return name → constraint, as conda-lock writes them: ``python >=3.10`` → ``{"python": ">=3.10"}``.
 
-    Packages name a dependency twice (``_openmp_mutex >=4.5``, ``_openmp_mutex * *_llvm``); all of it counts,
+    Packages name a dependency twice (``_openmp_mutex >=4.5``, ``_openmp_mutex * *_llvm``). All of it counts,
     so that is ``>=4.5 *_llvm``.
     """
     versions: dict[str, list[str]] = {}
@@ -176,7 +193,7 @@ def conda_dependencies(package: CondaPackage) -> dict[str, str]:
 
 
 def pip_dependencies(wheel: Wheel, target: PlatformTable) -> dict[str, str]:
-    """The requirements that the environment fulfils; extras and other platforms' are not in it."""
+    """Return the requirements that the environment fulfils, without extras and those of other platforms."""
     present = {other.name for other in target.wheels} | {package.name for package in target.packages}
     found: dict[str, str] = {}
     for text in wheel.requires:
@@ -206,36 +223,30 @@ def _content_hash(table: EnvironmentTable, target: PlatformTable) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def _conda_specs(table: EnvironmentTable, target: PlatformTable) -> Iterable[dict[str, object]]:
-    first = table.channels[0] if table.channels else ""
+def _conda_specs(table: EnvironmentTable, target: PlatformTable) -> Iterator[dict[str, object]]:
     for package in target.packages:
-        named = not ("://" in channel_name(package.channel) and package.channel == first)
-        exact = not (package.name == "pip" and target.wheels)
-        yield {
-            "name": package.name,
-            "manager": "conda",
-            "category": "main",
-            "extras": [],
-            # A `pip:` section makes conda-lock ask for pip itself, after and instead of the exact one.
-            "version": package.version if exact else "*",
-            "build": package.build if exact else None,
-            "conda_channel": channel_name(package.channel) if exact and named else None,
-            "hash": None,
-        }
-    if target.wheels and not any(package.name == "pip" for package in target.packages):
-        yield {
-            "name": "pip",
-            "manager": "conda",
-            "category": "main",
-            "extras": [],
-            "version": "*",
-            "build": None,
-            "conda_channel": None,
-            "hash": None,
-        }
+        # A `pip:` section makes conda-lock ask for pip itself, after and instead of the exact one.
+        if package.name != "pip" or not target.wheels:
+            channel = channel_name(package.channel) if names_channel(table, package) else None
+            yield _spec(package.name, package.version, package.build, channel)
+    if target.wheels:
+        yield _spec("pip", "*", None, None)
 
 
-def _pip_specs(wheels: Iterable[Wheel]) -> Iterable[dict[str, object]]:
+def _spec(name: str, version: str, build: str | None, channel: str | None) -> dict[str, object]:
+    return {
+        "name": name,
+        "manager": "conda",
+        "category": "main",
+        "extras": [],
+        "version": version,
+        "build": build,
+        "conda_channel": channel,
+        "hash": None,
+    }
+
+
+def _pip_specs(wheels: Iterable[Wheel]) -> Iterator[dict[str, object]]:
     for wheel in wheels:
         yield {
             "name": wheel.name,

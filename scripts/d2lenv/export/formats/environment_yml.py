@@ -1,7 +1,7 @@
 """``environment.yml`` in its several forms: for one platform, for all together, and for services.
 
 - ``environment-PLATFORM.yml``: every package ``=version=build``, for conda and mamba.
-- ``environment.yml``: the same for all platforms together, with conda-lock's ``# [linux64]`` selectors; it is
+- ``environment.yml``: the same for all platforms together, with conda-lock's ``# [linux64]`` selectors. It is
   the source that ``conda-lock.yml`` beside it names, and for conda-lock only: conda knows neither the
   selectors nor `platforms`.
 - ``studio-lab.yml``, ``.binder/environment.yml``: linux-64 for those services.
@@ -60,7 +60,7 @@ def _channels_note(table: EnvironmentTable, file: str) -> tuple[str, ...]:
 
 
 def every_package(table: EnvironmentTable) -> dict[str, str]:
-    """``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
+    """Return ``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
     found = {f"{table.folder}/environment-{t.platform}.yml": _exact(table, t) for t in table.targets}
     if table.targets and not selector_problem(table):
         found[f"{table.folder}/environment.yml"] = _all_platforms(table)
@@ -68,7 +68,7 @@ def every_package(table: EnvironmentTable) -> dict[str, str]:
 
 
 def studio_lab(table: EnvironmentTable) -> dict[str, str]:
-    """``studio-lab.yml``, where the environment has linux-64."""
+    """Return ``studio-lab.yml`` where the environment has linux-64."""
     target = table.target("linux-64")
     if target is None:
         return {}
@@ -93,7 +93,7 @@ def studio_lab(table: EnvironmentTable) -> dict[str, str]:
 
 
 def binder(table: EnvironmentTable) -> dict[str, str]:
-    """``.binder/environment.yml``, for the one environment that Binder gets.
+    """Return ``.binder/environment.yml`` for the one environment that Binder gets.
 
     A copy and not a link: Git for Windows checks links out as text files by default, and the file says
     other things about itself than the one in ``envs/``.
@@ -115,29 +115,33 @@ def binder(table: EnvironmentTable) -> dict[str, str]:
 
 
 def installed_bytes(target: PlatformTable) -> int:
-    """A rough upper estimate, in bytes, of the disk that an installation needs with its archives kept."""
+    """Estimate, from above, the bytes on disk of an installation with its archives kept."""
     archives = sum(package.size or 0 for package in target.packages)
     return int(archives * (1 + UNPACKED_PER_ARCHIVE))
 
 
 def spec(table: EnvironmentTable, package: CondaPackage) -> str:
-    """Return ``channel::name=version=build``.
-
-    The first channel's name is left out where it is an address on another host: conda before 26.7 takes the
-    address's last part for the name of a channel on the usual host (`tests/looks/real_conda.py`, 2026-11-24).
-    """
+    """Return ``channel::name=version=build``."""
     exact = f"{package.name}={package.version}={package.build}"
-    name = channel_name(package.channel)
-    return exact if "://" in name and package.channel == table.channels[0] else f"{name}::{exact}"
+    return f"{channel_name(package.channel)}::{exact}" if names_channel(table, package) else exact
+
+
+def names_channel(table: EnvironmentTable, package: CondaPackage) -> bool:
+    """Return False for a package of the first channel where that is an address on another host.
+
+    conda before 26.7 takes the address's last part for the name of a channel on the usual host
+    (`tests/looks/real_conda.py`, 2026-11-24).
+    """
+    return table.channels[:1] != (package.channel,) or "://" not in channel_name(package.channel)
 
 
 def pip_line(wheel: Wheel) -> str:
-    """The one file that the lock names: ``==`` could fetch another file, or another index's package."""
+    """Return the one file that the lock names: ``==`` could fetch another file, or another index's package."""
     return f"{wheel.name} @ {wheel.url}" + (f"#sha256={wheel.sha256}" if wheel.sha256 else "")
 
 
 def selector_problem(table: EnvironmentTable) -> str:
-    """Why conda-lock cannot describe these platforms together; empty when it can."""
+    """Say why conda-lock cannot describe these platforms together; empty when it can."""
     subdirs = [target.subdir for target in table.targets]
     if len(set(subdirs)) < len(subdirs):
         return f"two platforms share a subdir: {', '.join(t.platform for t in table.targets)}"

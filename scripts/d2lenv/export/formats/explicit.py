@@ -34,14 +34,14 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
 
 
 def line(package: CondaPackage) -> str:
-    """One package's line: its address, and its best hash after ``#``."""
+    """Return the line of a package: its address, and its best hash after ``#``."""
     if package.sha256:
         return f"{package.url}#sha256:{package.sha256}"
     return f"{package.url}#{package.md5}" if package.md5 else package.url
 
 
 def missing_notes(target: PlatformTable) -> list[str]:
-    """What a reader should know about packages whose bytes nothing verifies."""
+    """Name the packages whose bytes nothing verifies, or only an md5."""
     bare = [p.file_name for p in target.packages if not p.sha256 and not p.md5]
     weak = [p.name for p in target.packages if not p.sha256 and p.md5]
     notes: list[str] = []

@@ -1,8 +1,8 @@
-"""``PACKAGES.md``: for each environment the table that a person reads, and what changed since a release.
+"""``PACKAGES.md``: for each environment a table for people, and the changes since a release.
 
 The previous release stands in ``previous.json`` at the root of the exports, written by
-``d2lenv export --previous``: a name and the versions of that time. With it the listing depends on committed
-files only; tags are missing in a shallow clone.
+``d2lenv export --previous``: a name and the versions of that time. The listing depends on
+committed files only, because tags are missing in a shallow clone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREVIOUS = "previous.json"
 
 @dataclass(frozen=True)
 class PreviousRelease:
-    """What an earlier release had.
+    """The packages of an earlier release.
 
     Attributes:
         name: of the release: a tag, or a file's name.
@@ -40,13 +40,13 @@ def files(table: EnvironmentTable) -> dict[str, str]:
 
 
 def versions(target: PlatformTable) -> dict[str, str]:
-    """package → "version build"; what :data:`PREVIOUS` keeps of a platform."""
+    """Return package → "version build", as :data:`PREVIOUS` keeps a platform."""
     found = {package.name: f"{package.version} {package.build}" for package in target.packages}
     return found | {f"{wheel.name} (PyPI)": wheel.version for wheel in target.wheels}
 
 
 def previous_text(release: PreviousRelease) -> str:
-    """The text of :data:`PREVIOUS`."""
+    """Return the text of :data:`PREVIOUS`."""
     data = {
         "made-by": "d2lenv export --previous",
         "release": release.name,
@@ -56,10 +56,10 @@ def previous_text(release: PreviousRelease) -> str:
 
 
 def read_previous(path: Path) -> PreviousRelease | None:
-    """The release that ``path`` keeps; None where there is no such file.
+    """Return the release that ``path`` keeps; None where there is no such file.
 
     Raises:
-        D2lEnvError: the file is there but is not what ``d2lenv export --previous`` writes.
+        D2lEnvError: if the file is there and ``d2lenv export --previous`` did not write it.
     """
     if not path.exists():
         return None

@@ -1,7 +1,7 @@
-"""``requirements-PLATFORM.txt``: written by ``d2lenv lock`` (the wheels engine), only looked at here.
+"""``requirements-PLATFORM.txt``: written by ``d2lenv lock`` for the wheels engine, only looked at here.
 
 Their pins come from the package index and not from ``pixi.lock`` alone, so an export cannot make them again.
-What it can say is whether they are whole and belong to this lock.
+It can say whether they are whole and belong to this lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from d2lenv.workspace.manifest import Workspace
 
 
 def problems(workspace: Workspace, lock: Lock, names: Collection[str] = ()) -> Mapping[str, str]:
-    """Path → what is wrong, for each requirements file that is missing, edited or of another lock.
+    """Return path → reason for each requirements file that is missing, edited or of another lock.
 
     Args:
         names: environments; empty for all.

@@ -1,4 +1,4 @@
-"""Text for YAML and Markdown. Ours goes line by line; a library would reorder and refold it."""
+"""Text for YAML and Markdown, without a library, which would reorder and refold our lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null",
 
 
 def scalar(text: str) -> str:
-    """``text`` as a YAML scalar on one line, quoted where a reader could take it for something else.
+    """Return ``text`` as a YAML scalar on one line, quoted where a reader could take it for something else.
 
     JSON's double-quoted strings are YAML's.
     """
@@ -21,13 +21,13 @@ def scalar(text: str) -> str:
 
 
 def comment(*paragraphs: str) -> str:
-    """``paragraphs`` as ``# `` lines; line breaks in them stay."""
+    """Return ``paragraphs`` as ``# `` lines; line breaks in them stay."""
     lines = "\n".join(paragraphs).split("\n")
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def bytes_text(size: int) -> str:
-    """``1234567`` → ``1.2 MB`` (powers of ten, as download pages have it)."""
+    """Return ``1.2 MB`` for ``1234567`` (powers of ten, as download pages have it)."""
     value = float(size)
     for unit in ("B", "kB", "MB"):
         if value < 999.5:
@@ -37,5 +37,5 @@ def bytes_text(size: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
+    """Return ``text`` so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@:-])", lambda m: f"&#{ord(m.group(1))};", " ".join(text.split()))
