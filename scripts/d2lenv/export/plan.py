@@ -1,4 +1,4 @@
-"""What an export consists of: every file's text, and what stands where nothing makes a file any more."""
+"""The files of an export: every text, and the places where nothing makes a file any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reader asked `d2lenv export` for."""
+"""The words of `d2lenv export`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Request:
-    """The words of the command.
+    """The reader's wishes.
 
     Attributes:
         names: environments; empty for all that are exported.

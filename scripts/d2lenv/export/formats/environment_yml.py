@@ -136,7 +136,7 @@ def names_channel(table: EnvironmentTable, package: CondaPackage) -> bool:
 
 
 def pip_line(wheel: Wheel) -> str:
-    """Return the one file that the lock names: ``==`` could fetch another file, or another index's package."""
+    """Return the one file that the lock names: ``==`` could fetch another one, or another index's package."""
     return f"{wheel.name} @ {wheel.url}" + (f"#sha256={wheel.sha256}" if wheel.sha256 else "")
 
 

@@ -18,7 +18,7 @@ REQUIREMENTS = "requirements"
 
 @dataclass(frozen=True)
 class About:
-    """What README says of a format.
+    """The words of README on a format.
 
     Attributes:
         readers: the tools, or the people, that the files are for.
