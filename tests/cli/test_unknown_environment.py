@@ -8,6 +8,7 @@ from channelkit import ROOT, d2lenv
 
 COMMANDS = (
     "build nope",
+    "diff pixi.lock pixi.lock --environment nope",
     "doctor nope",
     "export nope",
     "fingerprint nope",

@@ -60,7 +60,7 @@ def test_the_predicate_says_how_it_was_made_and_what_was_run(home: Home) -> None
     python = {"platform": "Linux", "executable": "/home/somebody/python"}
     smoke = {"environment": "tiny", "ok": False, "partial": False, "notebooks": notebooks, "python": python}
     path = report(home, "tiny", smoke)
-    report(home, "repro-tiny", {"environment": "tiny", "same": True, "undone": {"prefix": 2}, "entries": 9})
+    report(home, "repro-tiny", {"environment": "tiny", "ok": True, "undone": {"prefix": 2}, "entries": 9})
     report(home, "other", {"unknown": 1})
     report(home, "list", [1])
     made = attest.statement(
@@ -73,7 +73,7 @@ def test_the_predicate_says_how_it_was_made_and_what_was_run(home: Home) -> None
     assert one["notebooks"] == {"01": "passed", "02": "failed"}
     assert one["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     (two,) = predicate["repro"]
-    assert (two["same"], two["entries"]) == (True, 9)
+    assert (two["ok"], two["entries"]) == (True, 9)
     assert len(predicate["fingerprints"]) == 2
     assert "secret" not in json.dumps(made)
     assert "somebody" not in json.dumps(made)
@@ -152,7 +152,7 @@ def test_what_a_full_release_would_have_is_said(home: Home, capsys: pytest.Captu
     assert "not checked: no repro run lies in reports/" in text
     assert "not signed" in text
     report(home, "tiny", {"environment": "tiny", "ok": True, "partial": False, "notebooks": []})
-    report(home, "repro-tiny", {"environment": "tiny", "same": False, "undone": {}})
+    report(home, "repro-tiny", {"environment": "tiny", "ok": False, "undone": {}})
     made = attest.statement(home.workspace, {})
     made["predicate"]["source"] = {"changed": True}
     attest.show(made)

@@ -123,8 +123,8 @@ def test_two_runs_at_once_do_not_touch_each_other(home: Home) -> None:
     answers = [run.communicate(timeout=120) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], answers
     first, second = (json.loads(out) for out, _ in answers)
-    assert first["same"]
-    assert second["same"]
+    assert first["ok"]
+    assert second["ok"]
     assert first["first"] != second["first"]
     assert leftovers(home) == []
 
@@ -183,7 +183,7 @@ def test_the_command_writes_the_reports_and_ends_with_0(home: Home) -> None:
     assert result.return_value == 0, result.output
     folder = home.root / "reports" / "repro-tiny"
     data = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    assert (data["same"], data["cold"], data["environment"]) == (True, False, "tiny")
+    assert (data["ok"], data["cold"], data["environment"]) == (True, False, "tiny")
     assert "both from one cache" in (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -53,7 +53,9 @@ def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int 
         ok: the verdict: would the command's exit status be 0?
         schema: counts the changes of this kind that take a key away or change its meaning.
     """
-    return {"schema": schema, "command": command, "ok": ok, **data}
+    head: dict[str, object] = {"schema": schema, "command": command, "ok": ok}
+    assert not head.keys() & data.keys()
+    return {**head, **data}
 
 
 def print_json(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from io import TextIOWrapper
+from contextlib import redirect_stderr, suppress
+from io import StringIO, TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -41,19 +41,26 @@ def _run() -> int:
     except (Exception, KeyboardInterrupt) as error:
         if _was_stopped(error):
             with suppress(OSError):  # the terminal may be gone
-                click.echo(tr("stopped"), err=True)
+                _tell(D2lEnvError(tr("stopped")), tr("stopped"))
             # From here, where the exception still holds what was interrupted (a coroutine, a half-made loop).
             _leave(signals.exit_status())
         if isinstance(error, click.ClickException):
-            error.show()
+            with redirect_stderr(StringIO()) as usage:
+                error.show()
+            _tell(D2lEnvError(error.format_message()), usage.getvalue().rstrip("\n"))
             return error.exit_code
         if isinstance(error, D2lEnvError):
-            if "--json" in sys.argv:
-                print_json("error", False, error.as_dict())
-            click.echo(printable_lines(tr("error: {message}", message=error)), err=True)
+            _tell(error, tr("error: {message}", message=error))
             return error.status
         raise
     return returned if isinstance(returned, int) else 0
+
+
+def _tell(error: D2lEnvError, text: str) -> None:
+    """Print an error for people on standard error and, where that was asked for, for machines too."""
+    if "--json" in sys.argv:
+        print_json("error", False, error.as_dict())
+    click.echo(printable_lines(text), err=True)
 
 
 def _was_stopped(error: BaseException) -> bool:

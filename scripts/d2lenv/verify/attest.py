@@ -153,7 +153,7 @@ def _covers(root: Path, data: Mapping[str, Any]) -> bool:
 def _repro(folder: Path) -> Iterator[dict[str, Any]]:
     for path, data in _reports(folder):
         if "undone" in data:
-            keys = ("environment", "engine", "platform", "cold", "same", "entries", "bytes", "undone")
+            keys = ("environment", "engine", "platform", "cold", "ok", "entries", "bytes", "undone")
             yield {key: data.get(key) for key in keys} | {"sha256": _sha256(path)}
 
 
@@ -184,7 +184,7 @@ def show(made: Mapping[str, Any]) -> None:
         state = tr("passed") if one["passed"] else tr("failed")
         _say(tr("smoke {name}: {state}", name=one["environment"], state=state))
     for one in predicate["repro"]:
-        state = tr("the same") if one["same"] else tr("not the same")
+        state = tr("the same") if one["ok"] else tr("not the same")
         _say(tr("repro {name}: {state}", name=one["environment"], state=state))
     for one in predicate["not_counted"]:
         _say(tr("{path} is not counted: it is not of every notebook of this checkout", path=one["report"]))

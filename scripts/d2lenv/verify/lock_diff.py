@@ -20,7 +20,7 @@ from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.read import Unreadable, read_text
 from d2lenv.solve import wheels
 from d2lenv.verify.fingerprint import HEADS
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
 _JSON_LIMIT = 256 << 20
@@ -98,7 +98,7 @@ def diff(
         platform: only this one.
 
     Raises:
-        D2lEnvError: one of them is none of these.
+        D2lEnvError: if one of them is none of these, or nobody has that environment.
     """
 
     def asked(word: str) -> Side:
@@ -109,6 +109,8 @@ def diff(
         }
 
     left, right = asked(first), asked(second)
+    if environment is not None and not left and not right:
+        settings.get(workspace, environment)  # one that nobody has is a wrong word, not a comparison
     if len(left) == 1 or len(right) == 1:
         left, right = _alone(left, right)
     return changes(left, right)

@@ -74,7 +74,6 @@ class Comparison:
         return {
             "first": str(self.first),
             "second": str(self.second),
-            "same": self.same,
             "entries": self.entries,
             "bytes": self.size,
             "undone": dict(self.undone),

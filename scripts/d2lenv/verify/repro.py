@@ -18,7 +18,7 @@ from pathlib import Path
 import jinja2
 from filelock import FileLock, Timeout
 
-from d2lenv.base.console import out, print_table
+from d2lenv.base.console import document, out, print_table
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
@@ -295,7 +295,8 @@ def write_reports(found: Reproduction, folder: Path) -> Path:
     Raises:
         D2lEnvError: the folder is not writable or the disk is full.
     """
-    write_atomic(folder / "result.json", json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n")
+    data = document("repro", found.comparison.same, found.as_json())
+    write_atomic(folder / "result.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     write_atomic(folder / "report.html", page(found))
     return folder / "report.html"
 
