@@ -88,6 +88,26 @@ def test_a_book_has_chapters_and_a_folder_of_notebooks_has_none(tmp_path: Path) 
     assert not books.has_chapters(BOOK / "chapter_recurrent")  # runs in its own place unless --data is given
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["venv/pyvenv.cfg", "conda/conda-meta/history", "reports/cuda/report.html", ".git/x", "node_modules/x"],
+)
+def test_environments_and_reports_beside_the_notebooks_are_no_chapters(tmp_path: Path, place: str) -> None:
+    mark = tmp_path / "work" / place
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    below = (
+        tmp_path / "work" / Path(place).parts[0] / ("cuda" if place.startswith("reports") else "") / "share"
+    )
+    below.mkdir()
+    for folder in (tmp_path / "work", below):
+        shutil.copy(BOOK / "chapter_recurrent" / "index.ipynb", folder / "mine.ipynb")
+    assert not books.has_chapters(tmp_path / "work")
+    staged = books.stage(tmp_path / "work", (), None, tmp_path / "scratch")
+    assert [path.name for path in staged] == ["mine.ipynb"]
+    assert not (tmp_path / "scratch" / "book" / Path(place).parts[0]).exists()
+
+
 def test_folders_that_are_not_there_or_empty_are_refused(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError, match="no notebooks"):
         books.find(tmp_path)

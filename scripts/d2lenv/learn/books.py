@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +15,29 @@ from d2lenv.smoke.results import Check, NotebookResult
 
 
 def find(folder: Path) -> tuple[Path, ...]:
-    """Every notebook in ``folder`` and below it, chapters in order; hidden folders are not looked into.
+    """Return every notebook in ``folder`` and below it, chapters in order.
 
     Raises:
-        D2lEnvError: there are none.
+        D2lEnvError: if there are none.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*.ipynb")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    found = sorted(path for path in _files(folder) if path.suffix == ".ipynb")
     if not found:
         raise D2lEnvError(tr("no notebooks in {folder}", folder=folder), status=USAGE)
     return tuple(found)
+
+
+# A folder with one of these is an environment, or a report whose notebooks were executed already.
+_NOT_A_BOOK = ("pyvenv.cfg", "conda-meta", "report.html")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files in ``folder`` and below it, without hidden folders and those that no book has."""
+    for place, folders, files in os.walk(folder):
+        if Path(place) != folder and any(name in _NOT_A_BOOK for name in (*folders, *files)):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
+        yield from (Path(place, name) for name in files)
 
 
 def has_chapters(folder: Path) -> bool:
@@ -88,9 +99,9 @@ def stage(folder: Path, names: Sequence[str], data: Path | None, scratch: Path) 
 
 def _link_others(source: Path, target: Path) -> None:
     """Link every file of ``source`` that is not a notebook to the same place in ``target``; or copy it."""
-    for path in source.rglob("*"):
+    for path in _files(source):
         place = target / path.relative_to(source)
-        if path.is_dir() or path.suffix == ".ipynb" or place.exists() or ".ipynb_checkpoints" in path.parts:
+        if path.suffix == ".ipynb" or place.exists():
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
