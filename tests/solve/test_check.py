@@ -201,6 +201,38 @@ def test_pytorch_is_of_one_kind(
     assert rules(findings) == ([] if stands else [("pytorch-kind", "pytorch")])
 
 
+def packages(tmp_path: Path, *rows: str) -> tuple[str, Path]:
+    """A manifest that asks for these packages, ``name version build``, and a channel that has them."""
+    records = [record(*row.split()) for row in rows]
+    folder = write_snapshot(tmp_path / "packages", records, [])
+    return HEAD + "[dependencies]\n" + "".join(f'{row["name"]} = "*"\n' for row in records), folder
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [
+        (["blas 1.0 mkl", "libblas 3.9.0 21_win64_mkl", "mkl 2024.0.0 h66d3029_49657"], ""),
+        (["libblas 3.11.0 5_h51639a9_openblas", "libopenblas 0.3.30 openmp_hf332438_0"], ""),
+        (["libblas 3.9.0 20_osxarm64_accelerate", "liblapack 3.9.0 20_osxarm64_accelerate"], ""),
+        # The lock of 2026-11-24 had this on win-64: MKL's metapackage and the reference libraries.
+        (["blas 1.0 mkl", "libblas 3.9.0 1_h8933c1f_netlib", "mkl 2024.0.0 h66d3029_49658"], "blas"),
+        (["libblas 3.9.0 1_h8933c1f_netlib", "libcblas 3.9.0 8_h719fc58_netlib"], "blas"),
+        (["libblas 3.9.0 21_linux64_mkl", "liblapack 3.9.0 21_linux64_openblas"], "blas"),
+        (["libblas 3.9.0 21_linux64_mkl", "libopenblas 0.3.30 pthreads_h94d23a6_0"], "blas"),
+        (["llvm-openmp 22.1.8 h4922eb0_0", "_openmp_mutex 4.5 7_kmp_llvm"], ""),
+        (["llvm-openmp 22.1.8 h4922eb0_0", "libgomp 16.1.0 he0feb66_1"], "openmp"),
+        (["llvm-openmp 22.1.8 h4922eb0_0", "intel-openmp 2024.0.0 h57928b3_49841"], "openmp"),
+    ],
+)
+def test_an_environment_has_one_blas_that_is_fast_and_one_openmp_runtime(
+    checked: Check, tmp_path: Path, rows: list[str], rule: str
+) -> None:
+    manifest, folder = packages(tmp_path, *rows)
+    assert [name for name, _ in rules(checked(manifest=manifest, channels=folder))] == (
+        [rule] if rule else []
+    )
+
+
 def test_environments_and_platforms_that_the_manifest_does_not_have(checked: Check) -> None:
     more = MANIFEST.replace('["linux-64"]', '["linux-64", "win-64"]') + "[environments]\nmore = []\n"
     findings = checked(against=more)

@@ -18,6 +18,7 @@ from rattler import MatchSpec, PackageRecord, RepoDataRecord
 from rattler.exceptions import InvalidMatchSpecError
 
 from d2lenv.base.messages import tr
+from d2lenv.facts import numerics
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.solve import conda
 from d2lenv.workspace.environments import Environment
@@ -240,6 +241,30 @@ def _one_pytorch(part: Part) -> Iterator[Remark]:
         yield part.remark("pytorch-kind", "pytorch", tr("CPU and CUDA builds are mixed: {told}", told=told))
 
 
+def _one_blas(part: Part) -> Iterator[Remark]:
+    """One BLAS, and not the reference one."""
+    kinds = {
+        record.name.normalized: kind
+        for record in part.records
+        if (kind := numerics.blas(record.name.normalized, str(record.build)))
+    }
+    told = ", ".join(f"{name} {kind}" for name, kind in sorted(kinds.items()))
+    if len(set(kinds.values())) > 1:
+        yield part.remark("blas", "libblas", tr("more than one BLAS: {told}", told=told))
+    elif numerics.REFERENCE_BLAS.intersection(kinds.values()):
+        message = tr("the reference BLAS, many times slower than any other: {told}", told=told)
+        yield part.remark("blas", "libblas", message)
+
+
+def _one_openmp(part: Part) -> Iterator[Remark]:
+    """One OpenMP runtime."""
+    names = sorted({record.name.normalized for record in part.records} & numerics.OPENMP_RUNTIMES)
+    if len(names) > 1:
+        yield part.remark(
+            "openmp", names[0], tr("more than one OpenMP runtime: {names}", names=", ".join(names))
+        )
+
+
 RULES: tuple[Rule, ...] = (
     _specs,
     _closure,
@@ -249,6 +274,8 @@ RULES: tuple[Rule, ...] = (
     _location,
     _hashes,
     _one_pytorch,
+    _one_blas,
+    _one_openmp,
 )
 
 
