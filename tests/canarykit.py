@@ -20,10 +20,8 @@ def listen(patch: pytest.MonkeyPatch) -> None:
 
 
 def imported(stderr: str) -> frozenset[str]:
-    """Return the top-level modules that such processes told of."""
-    found = frozenset(name.partition(".")[0] for name in _LINE.findall(stderr))
-    assert {"os", "site", "json"} <= found, "nobody was heard"
-    return found
+    """Return the top-level modules that such processes told of; those that were isolated tell of none."""
+    return frozenset(name.partition(".")[0] for name in _LINE.findall(stderr))
 
 
 def plant(folder: Path, names: Iterable[str]) -> None:

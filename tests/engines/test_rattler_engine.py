@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rattler import PrefixRecord
 
-import canarykit
 import condakit
 import diskkit
 from d2lenv.base.errors import D2lEnvError
@@ -246,23 +245,6 @@ def test_the_readers_mirror_serves_the_packages(
         config.parent.mkdir(parents=True)
         config.write_text(f'[mirrors]\n"{closed}" = ["{mirror}"]\n', encoding="utf-8")
         assert (install(tmp_path, tmp_path / "prefix").prefix / "bin" / "greet").exists()
-
-
-def test_no_module_is_taken_from_the_folder_that_the_reader_is_in(
-    tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    with monkeypatch.context() as patch:
-        canarykit.listen(patch)
-        install(tmp_path, tmp_path / "heard")
-    names = canarykit.imported(capfd.readouterr().err)
-    assert {"asyncio", "rattler"} <= names
-    canarykit.plant(here, names)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "."]))
-    assert install(tmp_path, tmp_path / "prefix").python.exists()
-    assert canarykit.heard(here) == []
 
 
 def test_a_relative_name_of_the_cache_means_the_readers_folder(

@@ -81,13 +81,13 @@ def build(job: Job) -> Mapping[str, str]:
     )
     try:
         # pixi's own progress is the reader's; standard output stays free for `--json`.
-        done = subprocess.run(command, stdout=2, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
+        status = process.run_visibly(command, timeout_s=_TIMEOUT_S, aside=True)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise D2lEnvError(
             tr("{name} cannot be built", name=job.variant.name), why=str(error), fix=fix
         ) from error
-    if done.returncode != 0:
-        raise D2lEnvError(tr("pixi ended with status {status}", status=done.returncode), fix=fix)
+    if status != 0:
+        raise D2lEnvError(tr("pixi ended with status {status}", status=status), fix=fix)
     return {}
 
 

@@ -118,7 +118,7 @@ def swap(job: Job) -> None:
     if job.prefix.exists():
         job.prefix.rename(_retired(job))
     job.building.rename(job.prefix)
-    baseline.settle(job.prefix)
+    baseline.hand_over(job.building, job.prefix)
 
 
 def remove(folder: Path) -> None:

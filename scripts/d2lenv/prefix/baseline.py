@@ -105,6 +105,13 @@ def settle(place: Path) -> None:
         other.unlink(missing_ok=True)
 
 
+def hand_over(built: Path, place: Path) -> None:
+    """Give the baseline of the folder ``built``, which has just become ``place``, its name."""
+    path_of(built).replace(path_of(place))
+    for other in _beside(place):
+        other.unlink(missing_ok=True)
+
+
 def _beside(place: Path) -> list[Path]:
     """Return the baselines of the folders that were made to become ``place`` (``.NAME.building-PID``)."""
     return list(place.parent.glob(f"..{glob.escape(place.name)}.building-*{_SUFFIX}"))

@@ -17,6 +17,7 @@ import condakit
 import proofkit
 from condakit import Link, Package
 from d2lenv.engines import build
+from d2lenv.engines.conda import bytecode
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.prefix import baseline
 from d2lenv.prefix.scan import digests, scan
@@ -108,6 +109,19 @@ def test_bytecode_is_kept_and_what_was_changed_is_made_anew(home: Home, tmp_path
         file.write(b"evil")
     third = home.build("rattler", tmp_path / "third") / path
     assert third.read_bytes() == good
+
+
+def test_what_compiles_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.py")
+    child = Path(bytecode.__file__).with_name("compile_child.py").read_text(encoding="utf-8")
+    with subprocess.Popen([sys.executable, "-S", "-c", child], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps([[str(tmp_path / "endless.py"), "x"]]).encode() + b"\n")
+        process.stdin.flush()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.stdin.close()
+        assert process.wait(30) == 1
 
 
 def test_another_python_compiles_anew(home: Home, tmp_path: Path) -> None:
