@@ -150,16 +150,18 @@ class Look:
         )
 
     def conda(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-        fresh = tempfile.mkdtemp(dir=self.folder, prefix="packages-")
-        ours = {
+        return self.attempt(self.python, "-m", "conda", *words, **{**self.settings(), **environ})
+
+    def settings(self) -> dict[str, str]:
+        """A conda of its own, with an empty cache."""
+        return {
             "CONDA_SOLVER": "classic",
-            "CONDA_PKGS_DIRS": fresh,
+            "CONDA_PKGS_DIRS": tempfile.mkdtemp(dir=self.folder, prefix="packages-"),
             "CONDA_ENVS_DIRS": str(self.folder),
             "CONDA_CHANNEL_ALIAS": self.alias,
             # The toys have no pip.
             "CONDA_ADD_PIP_AS_PYTHON_DEPENDENCY": "false",
         }
-        return self.attempt(self.python, "-m", "conda", *words, **{**ours, **environ})
 
     def say(self, what: str, problems: Sequence[str], detail: str = "") -> None:
         self.failed += bool(problems)
@@ -277,7 +279,7 @@ def toys(look: Look) -> None:
             solved(look, files / name, everything, address, asked)
         hashed = tuple(package for package in everything if package.name != bare)
         by_conda_lockfiles(look, files / "conda-lock.yml", hashed)
-        by_conda_lock(look, files / "conda-lock.yml", hashed, everything)
+        by_conda_lock(look, files, hashed, everything)
 
 
 def explicit(look: Look, file: Path, packages: Sequence[Package]) -> None:
@@ -344,23 +346,39 @@ def by_conda_lockfiles(look: Look, file: Path, packages: Sequence[Package]) -> N
     look.say("conda env create --file conda-lock.yml (conda-lockfiles)", problems)
 
 
-def by_conda_lock(look: Look, file: Path, packages: Sequence[Package], everything: Sequence[Package]) -> None:
-    """conda-lock with this conda, then what the file's head says of the package without an md5."""
-    prefix = Path(tempfile.mkdtemp(dir=look.folder)) / "p"
+def by_conda_lock(
+    look: Look, files: Path, packages: Sequence[Package], everything: Sequence[Package]
+) -> None:
+    """conda-lock with this conda: each kind of file, and what a head says of the package without an md5."""
     program = look.folder / "conda"
     program.write_text(f'#!/bin/sh\nexec {look.python} -m conda "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    environ = {"CONDA_PKGS_DIRS": tempfile.mkdtemp(dir=look.folder), "CONDA_SOLVER": "classic"}
-    words = ("install", "--no-validate-platform", "--conda", program, "--prefix", prefix, file)
-    done = look.attempt(Path(sys.executable).parent / "conda-lock", *words, **environ)
-    problems = [done.stdout] if done.returncode else differences(prefix, packages)
-    version = look.run(Path(sys.executable).parent / "conda-lock", "--version").strip()
-    look.say(f"{version}: conda-lock install", problems)
-    (line,) = [line for line in file.read_text(encoding="utf-8").splitlines() if "--no-deps" in line]
+    conda_lock = Path(sys.executable).parent / "conda-lock"
+    version = look.run(conda_lock, "--version").strip()
+
+    def install(file: Path, wanted: Sequence[Package]) -> Path:
+        prefix = Path(tempfile.mkdtemp(dir=look.folder)) / "p"
+        words = ("install", "--no-validate-platform", "--conda", program, "--prefix", prefix, file)
+        done = look.attempt(conda_lock, *words, **look.settings())
+        problems = [done.stdout] if done.returncode else differences(prefix, wanted)
+        look.say(f"{version}: conda-lock install {file.name}", problems)
+        return prefix
+
+    install(files / "conda-linux-64.lock", everything)
+    prefix = install(files / "conda-lock.yml", packages)
+    (line,) = [line for line in (files / "conda-lock.yml").read_text().splitlines() if "--no-deps" in line]
     url = line.split()[-1]
     done = look.conda("install", "--yes", "--prefix", prefix, "--no-deps", url)
     problems = [done.stdout] if done.returncode else differences(prefix, everything)
     look.say("conda install --no-deps URL, as its head says", problems)
+    for name in ("environment.yml", "environment-linux-64.yml"):
+        locked = look.folder / f"from-{name}"
+        words = ("lock", "--conda", program, "--file", files / name, "--platform", "linux-64")
+        done = look.attempt(conda_lock, *words, "--lockfile", locked, **look.settings())
+        if done.returncode:
+            look.say(f"{version}: conda-lock lock --file {name}", [done.stdout])
+        else:
+            install(locked, everything)
 
 
 def real(look: Look) -> None:
