@@ -209,6 +209,22 @@ def test_markdown_of_ordinary_packages_is_readable_in_its_source() -> None:
     assert "| py_x | changed | 1.0 py310_0 | 2.0 h1_cuda-11.7 |" in text
 
 
+def test_nothing_of_a_packages_own_words_acts_on_the_terminal(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = tmp_path / "conda-meta"
+    meta.mkdir()
+    data = {"name": "evil\x1b]0;x\x07", "version": "1\x1b[2J", "build": "0", "license": "\x1b[31m"}
+    (meta / "evil-1-0.json").write_text(json.dumps(data), encoding="utf-8")
+    (tmp_path / "empty" / "conda-meta").mkdir(parents=True)
+    found = diff.diff(home.workspace, str(tmp_path / "empty"), str(tmp_path))
+    assert found
+    diff.show(found)
+    text = capsys.readouterr().out
+    assert "package" in text
+    assert not {"\x1b", "\x07"} & set(text + diff.markdown(found))
+
+
 def test_the_command_ends_with_1_when_they_differ(home: Home, newer: Home) -> None:
     status, text = run(home, str(home.root), str(newer.root), "--markdown")
     assert status == 1

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import py_compile
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import proofkit
 from condakit import Link
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.prefix import baseline, bytecode
+from d2lenv.prefix import baseline, bytecode, unhashed
 from d2lenv.verify import fingerprint
 from d2lenv.verify import verification as verify
 from d2lenv.verify.verification import Verification
@@ -236,6 +238,29 @@ def test_a_pixi_prefix_needs_no_name_and_no_kernelspec_of_ours(home: Home, conda
         assert result.subject.environment == "tiny"
     finally:
         shutil.rmtree(place)
+
+
+def test_a_package_without_a_hash_is_judged_by_what_it_may_install(
+    home: Home, conda: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home.root, tmp_path / "root", ignore=shutil.ignore_patterns(".d2lenv"))
+    lock = tmp_path / "root" / "pixi.lock"
+    text = re.sub(r"(- conda: \S+/fast-\S+\n)  sha256: .*\n", r"\1", lock.read_text(encoding="utf-8"))
+    lock.write_text(text, encoding="utf-8")
+    other = replace(home, root=tmp_path / "root")
+    result = judged(other, conda)
+    assert result.findings == ()
+    assert any(text.startswith("fast: the lock has no hash of it") for text in result.not_checked)
+    asked = []
+    monkeypatch.setattr(unhashed, "known", lambda *words: asked.append(words) or True)
+    monkeypatch.setattr(unhashed, "installed_problems", lambda *_words: ["evil.pth does not belong to it"])
+    (finding,) = judged(other, conda).findings
+    assert (finding.kind, finding.package, finding.detail) == (
+        "d2l-not-released",
+        "fast",
+        "evil.pth does not belong to it",
+    )
+    assert asked == [("fast", "1.0")]
 
 
 def test_another_environments_name_is_refused(home: Home, built: Path) -> None:

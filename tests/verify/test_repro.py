@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import canarykit
 import proofkit
 import wheelkit
+from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.engines import place
@@ -45,6 +47,15 @@ def test_two_builds_are_the_same_the_second_with_a_cold_cache(home: Home, engine
     assert found.comparison.first != found.comparison.second
     assert "second build downloaded anew" in repro.verdict(found)
     assert leftovers(home) == []
+
+
+def test_no_process_of_it_imports_from_the_working_folder(home: Home, tmp_path: Path) -> None:
+    canarykit.plant(tmp_path, {*sys.stdlib_module_names, "d2lenv", "rattler", "rich", "click"})
+    words = ["--workspace", str(home.root), "repro", "tiny", "--engine", "wheels", "--warm", "--json"]
+    command = process.python_module(sys.executable, "d2lenv", *words)
+    done = process.run(command, timeout_s=300, cwd=tmp_path)
+    assert canarykit.heard(tmp_path) == []
+    assert json.loads(done.stdout)["ok"], done.stderr
 
 
 def test_the_second_build_is_cold_unless_warm(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,9 @@ from typing import get_args
 import pytest
 from click.testing import CliRunner
 
+import canarykit
 import condakit
+import labkit
 import proofkit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
@@ -400,6 +403,62 @@ def test_a_conda_package_changed_in_the_cache_is_downloaded_again_before_it_is_l
         assert cached.read_bytes() == proofkit.SHARED_OBJECT
     assert (prefix / CONDA_SITE / "fast.so").read_bytes() == proofkit.SHARED_OBJECT
     assert found(home, prefix) == []
+
+
+# --- another user -------------------------------------------------------------------------------------
+
+
+# The interpreter's own files may be out of reach for another user: what it needs is imported before.
+AS_ANOTHER_USER = f"""
+import os, sys
+from pathlib import Path
+from d2lenv.verify import fingerprint, verification
+from d2lenv.workspace import manifest
+
+root, prefix = map(Path, sys.argv[1:])
+def all_of_it():
+    workspace = manifest.load(root)
+    for quick in (False, True):
+        found = verification.verify(workspace, str(prefix), os.environ, quick=quick)
+        assert found.ok, found.findings
+        print(os.geteuid(), found.not_checked)
+    print(*map(str, fingerprint.of_prefix(workspace, prefix)))
+
+all_of_it()
+os.setgroups([])
+os.setgid({labkit.SECOND_USER})
+os.setuid({labkit.SECOND_USER})
+all_of_it()
+"""
+
+
+@labkit.as_root
+def test_another_user_can_verify_what_an_administrator_built(home: Home) -> None:
+    """Nothing below the shared folder can be written, and no home folder is there."""
+    with tempfile.TemporaryDirectory() as shared:
+        folder = Path(shared)
+        folder.chmod(0o755)
+        shutil.copytree(home.root, folder / "checkout", ignore=shutil.ignore_patterns(".d2lenv"))
+        prefix = home.build("wheels", folder / "environments" / "tiny")
+        for place in [folder, *folder.rglob("*")]:
+            if not place.is_symlink():
+                place.chmod(place.stat().st_mode | (0o055 if place.is_dir() else 0o044))
+        use(prefix)
+        baseline.path_of(prefix).chmod(0o644)
+        command = [sys.executable, "-c", AS_ANOTHER_USER, f"{folder}/checkout", str(prefix)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(done.stdout.splitlines()) == 6
+
+
+def test_nothing_is_imported_from_the_working_folder(
+    home: Home, venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(venv)
+    canarykit.plant(tmp_path, {*sys.stdlib_module_names, "compile_child"})
+    monkeypatch.chdir(tmp_path)
+    assert home.verify(venv).tolerated["bytecode"] >= 2
+    assert canarykit.heard(tmp_path) == []
 
 
 # --- packages ---------------------------------------------------------------------------------------

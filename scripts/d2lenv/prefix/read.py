@@ -399,12 +399,31 @@ def _conda_paths(data: Mapping[str, Any]) -> dict[str, str]:
     paths = dict.fromkeys(_texts(data.get("files")), "")
     table = data.get("paths_data")
     items = table.get("paths") if isinstance(table, dict) else None
+    placed = pure_places(data)
     for item in items if isinstance(items, list) else ():
         if isinstance(item, dict) and isinstance(name := item.get("_path"), str):
             # sha256_in_prefix: the hash after conda wrote the prefix's own path into the file.
             value = item.get("sha256_in_prefix") or item.get("sha256")
-            paths[name] = value if isinstance(value, str) else ""
+            paths[placed.get(name, name)] = value if isinstance(value, str) else ""
     return paths
+
+
+def pure_places(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the files of a noarch Python package are, by their names in its archive.
+
+    conda's ``paths_data`` has the names in the archive (``site-packages/x``, ``python-scripts/x``), its
+    ``files`` those in the prefix. rattler writes the latter in both.
+    """
+    if data.get("noarch") != "python" and data.get("package_type") != "noarch_python":
+        return {}
+    found: dict[str, str] = {}
+    for path in _texts(data.get("files")):
+        folder, _, name = path.rpartition("/")
+        if (start := path.find("/site-packages/")) >= 0:
+            found[path[start + 1 :]] = path
+        elif folder in ("bin", "Scripts"):
+            found[f"python-scripts/{name}"] = path
+    return found
 
 
 def _metadata_owners(conda: tuple[CondaPackage, ...]) -> dict[str, str]:

@@ -12,13 +12,13 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix.read import CondaPackage, Distribution, Prefix, Unreadable, read_text
+from d2lenv.prefix.read import CondaPackage, Distribution, Prefix, Unreadable, pure_places, read_text
 from d2lenv.prefix.scan import inside
 
 _LIMIT = 256 << 20
@@ -104,54 +104,33 @@ def read(prefix: Prefix) -> Records:
     """Collect the lists; never raises for what lies in the prefix."""
     records = Records()
     for package in prefix.conda:
-        _conda(prefix, package, records)
+        _conda(prefix.path, package, records)
     for distribution in prefix.distributions:
         if not distribution.conda and distribution.folder.name.endswith(".dist-info"):
             _wheel(prefix.path, distribution, records)
     return records
 
 
-def _conda(prefix: Prefix, package: CondaPackage, records: Records) -> None:
-    source = package.file.relative_to(prefix.path).as_posix()
+def _conda(root: Path, package: CondaPackage, records: Records) -> None:
+    source = package.file.relative_to(root).as_posix()
     records.sources[source] = package.name
     trouble: list[Unreadable] = []
     text = read_text(package.file, _LIMIT, trouble)
     try:
         data = json.loads(text)
         rows = [(str(item["_path"]), item) for item in data["paths_data"]["paths"]]
-        pure = data.get("noarch") == "python" or data.get("package_type") == "noarch_python"
+        placed = pure_places(data)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = trouble[0].why if trouble else tr("it has no list of files: {reason}", reason=repr(error))
         records.problems.append((source, package.name, why))
         return
-    places = _pure_places(prefix) if pure else {}
     for stated, item in rows:
-        path = _placed(stated, places)
+        path = placed.get(stated, stated)
         if not inside(path):
             why = tr("it names a file outside: {path}", path=printable(path))
             records.problems.append((source, package.name, why))
         elif item.get("path_type") != "directory":
             records.of.setdefault(posixpath.normpath(path), []).append(_conda_line(package.name, item))
-
-
-def _pure_places(prefix: Prefix) -> dict[str, str]:
-    """Where a noarch Python package's own folders go (conda/core/path_actions and rattler's PythonInfo).
-
-    conda lists the files of such a package as they are in the archive, rattler where it put them.
-    """
-    if prefix.platform.startswith("win"):
-        return {"site-packages/": "Lib/site-packages/", "python-scripts/": "Scripts/"}
-    return {
-        "site-packages/": f"lib/python{prefix.python_minor}/site-packages/",
-        "python-scripts/": "bin/",
-    }
-
-
-def _placed(path: str, places: Mapping[str, str]) -> str:
-    for archived, installed in places.items():
-        if path.startswith(archived):
-            return installed + path[len(archived) :]
-    return path
 
 
 def _conda_line(owner: str, item: dict[str, Any]) -> FileRecord:

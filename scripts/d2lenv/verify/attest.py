@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lenv import __version__
-from d2lenv.base.console import out, print_table
+from d2lenv.base.console import print_table, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.git import GitError, git
@@ -179,21 +179,17 @@ def show(made: Mapping[str, Any]) -> None:
     print_table([tr("file"), "sha256"], [[one["name"], one["digest"]["sha256"]] for one in made["subject"]])
     predicate = made["predicate"]
     if predicate["source"].get("changed"):
-        _say(tr("files differ from the commit: this is no release"))
+        say(tr("files differ from the commit: this is no release"))
     for one in predicate["smoke"]:
         state = tr("passed") if one["passed"] else tr("failed")
-        _say(tr("smoke {name}: {state}", name=one["environment"], state=state))
+        say(tr("smoke {name}: {state}", name=one["environment"], state=state))
     for one in predicate["repro"]:
         state = tr("the same") if one["ok"] else tr("not the same")
-        _say(tr("repro {name}: {state}", name=one["environment"], state=state))
+        say(tr("repro {name}: {state}", name=one["environment"], state=state))
     for one in predicate["not_counted"]:
-        _say(tr("{path} is not counted: it is not of every notebook of this checkout", path=one["report"]))
+        say(tr("{path} is not counted: it is not of every notebook of this checkout", path=one["report"]))
     if not predicate["smoke"]:
-        _say(tr("not checked: no smoke run lies in reports/"))
+        say(tr("not checked: no smoke run lies in reports/"))
     if not predicate["repro"]:
-        _say(tr("not checked: no repro run lies in reports/"))
-    _say(tr("{count} files; not signed", count=len(made["subject"])))
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
+        say(tr("not checked: no repro run lies in reports/"))
+    say(tr("{count} files; not signed", count=len(made["subject"])))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from d2lenv.base.console import out, print_table
+from d2lenv.base.console import print_table, say
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import printable, tr
@@ -419,7 +419,7 @@ def show(found: list[Change]) -> None:
     """A table and the summary."""
     if found:
         print_table(_headers(), _rows(found))
-    out().print(summary(found), markup=False)
+    say(summary(found))
 
 
 def markdown(found: list[Change]) -> str:
@@ -437,5 +437,6 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cell(text: str) -> str:
     """Ordinary names stay readable in the source; everything else, addresses too, is escaped."""
+    text = printable(text)
     plain = re.fullmatch(r"(?:[A-Za-z0-9 .,=/:;→–+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9]))*", text)
     return text if plain and not re.search(r"://|www\.|:\w+:", text) else escaped(text)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from d2lenv.base.messages import tr
 from d2lenv.facts import d2l as d2l_releases
+from d2lenv.prefix import unhashed
 from d2lenv.prefix.read import CondaPackage, Distribution, Unreadable, read_text
 from d2lenv.prefix.scan import digests
 from d2lenv.verify.findings import Examination, instead
@@ -51,6 +52,18 @@ def _check_record(look: Examination, package: CondaPackage, path: str, wanted: W
     for key, value in wanted.fields.items():
         if stated[key] != value:
             look.add("package-differs", path, instead(key, value, stated[key]), package.name)
+    if not wanted.fields.keys() & {"sha256", "md5"}:
+        _check_unhashed(look, package, path)
+
+
+def _check_unhashed(look: Examination, package: CondaPackage, path: str) -> None:
+    """Judge a package of which the lock has no hash by the list of what it may install."""
+    if not unhashed.known(package.name, package.version):
+        text = tr("{name}: the lock has no hash of it, and what it installs is not known", name=package.name)
+        look.not_checked.append(text)
+        return
+    for why in unhashed.installed_problems(look.prefix.path, package):
+        look.add("d2l-not-released", path, why, package.name)
 
 
 def _check_wheels(look: Examination, subject: Subject) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 import jinja2
 from filelock import FileLock, Timeout
 
-from d2lenv.base.console import document, out, print_table
+from d2lenv.base import process
+from d2lenv.base.console import document, print_table, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
@@ -209,18 +210,14 @@ def _build(
         shutil.copy2(workspace.root / file, root / file)
     shutil.copytree(workspace.root / "envs", root / "envs")
     say(tr("building {name} in {path}", name=name, path=root))
-    command = [sys.executable, "-m", "d2lenv", "--workspace", str(root), "build", name]
-    command += ["--engine", engine, "--no-space-check", "--json"]
+    words = ["--workspace", str(root), "build", name, "--engine", engine, "--no-space-check", "--json"]
+    environ = process.python_environment({**os.environ, **changed, "D2LENV_LANG": language()})
     try:
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **changed, "D2LENV_LANG": language()},
-            text=True,
-            encoding="utf-8",
-            timeout=_TIMEOUT_S,
-            check=False,
+        done = process.run(
+            process.python_module(sys.executable, "d2lenv", *words),
+            timeout_s=_TIMEOUT_S,
+            environ=environ,
+            shown=True,
         )
         answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
@@ -258,12 +255,12 @@ def show(found: Reproduction) -> None:
         )
         hidden = len(comparison.differences) - _SHOWN
         if hidden > 0:
-            _say(tr("{count} more; --json lists them all", count=hidden))
+            say(tr("{count} more; --json lists them all", count=hidden))
     for rule in RULES:
         if rule.name in comparison.undone:
             count = comparison.undone[rule.name]
-            _say(tr("undone: {count} × {name}: {reason}", count=count, name=rule.name, reason=rule.reason()))
-    _say(verdict(found))
+            say(tr("undone: {count} × {name}: {reason}", count=count, name=rule.name, reason=rule.reason()))
+    say(verdict(found))
 
 
 def verdict(found: Reproduction) -> str:
@@ -328,7 +325,3 @@ def _facts(found: Reproduction) -> str:
         second=second,
         third=third,
     )
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)

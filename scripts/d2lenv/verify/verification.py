@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2lenv.base.console import err, out, print_table
+from d2lenv.base.console import err, print_table, say
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.doctor.probe.gather import target
@@ -163,24 +163,19 @@ def show(found: Verification) -> None:
         print_table(
             [tr("what"), tr("package"), tr("file"), tr("detail")],
             [
-                [
-                    meaning(finding.kind),
-                    printable(finding.package) or "–",
-                    printable(finding.path),
-                    printable(finding.detail),
-                ]
+                [meaning(finding.kind), finding.package or "–", printable(finding.path), finding.detail]
                 for finding in found.findings[:_SHOWN]
             ],
         )
         hidden = len(found.findings) - _SHOWN
         if hidden > 0:
-            _say(tr("{count} more; --json lists them all", count=hidden))
+            say(tr("{count} more; --json lists them all", count=hidden))
     for name, count in found.tolerated.items():
         reason = next(item.reason() for item in TOLERANCES if item.name == name)
-        _say(tr("tolerated: {count} × {name}: {reason}", count=count, name=name, reason=reason))
+        say(tr("tolerated: {count} × {name}: {reason}", count=count, name=name, reason=reason))
     for text in found.not_checked:
-        _say(tr("not checked: {text}", text=text))
-    _say(_verdict(found))
+        say(tr("not checked: {text}", text=text))
+    say(_verdict(found))
 
 
 def _verdict(found: Verification) -> str:
@@ -210,7 +205,3 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=err(), transient=True) as bar:
         task = bar.add_task(tr("reading"), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _say(text: str) -> None:
-    out().print(printable(text), markup=False, soft_wrap=True)
