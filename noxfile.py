@@ -1,3 +1,4 @@
+#!/usr/bin/env -S uv run --script
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["nox>=2024.4.15"]
@@ -25,7 +26,16 @@ MANIFEST = nox.project.load_toml("pixi.toml")
 WHEELS = MANIFEST["tool"]["d2lenv"]["environments"]
 ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *WHEELS]))
 LEARNERS = [name for name in ENVIRONMENTS if name not in ("default", "dev")]
-WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
+NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
+FORMS_CONFIG = Path(".github/ISSUE_TEMPLATE/config.yml")
+# The schema of check-jsonschema → files.
+SCHEMAS = {
+    "github-workflows": sorted(Path(".github/workflows").glob("*.yml")),
+    "github-issue-forms": sorted({*Path(".github/ISSUE_TEMPLATE").glob("*.yml")} - {FORMS_CONFIG}),
+    "github-issue-config": [FORMS_CONFIG],
+    "dependabot": [Path(".github/dependabot.yml")],
+    "citation-file-format": [Path("CITATION.cff")],
+}
 # What is installed, with the hash of every file: file → what it is solved from, in this order.
 LOCKED = Path(".ci/requirements")
 REQUIREMENTS = {
@@ -65,7 +75,12 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    session.run("lint-imports")
+    session.run("typos")
+    session.run("nbstripout", "--verify", "--keep-id", *map(str, NOTEBOOKS))
+    session.run("sp-repo-review", ".")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files))
     session.run("python", "docs/generate.py", "--check")
     session.run("zizmor", "--quiet", "--offline", "--persona=auditor", ".")
     session.run("jactionlint", "--profile=pedantic", "--strict-exit")

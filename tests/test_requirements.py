@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -90,3 +92,34 @@ def test_the_files_agree_on_versions() -> None:
         for package, pins in locked(name).items():
             versions = {str(pin.specifier) for pin in dev.get(package, pins)}
             assert {str(pin.specifier) for pin in pins} <= versions, package
+
+
+def test_the_hooks_of_pre_commit_are_the_programs_that_are_locked() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    dev = {
+        package: {str(pin.specifier) for pin in pins if pin.marker is None or pin.marker.evaluate()}
+        for package, pins in locked("dev").items()
+    }
+    (local,) = config["repos"]
+    assert local["repo"] == "local"
+    used = [Requirement(text) for hook in local["hooks"] for text in hook.get("additional_dependencies", ())]
+    assert {"ruff", "typos", "zizmor", "nbstripout"} <= {requirement.name for requirement in used}
+    if sys.version_info >= (3, 11):  # the last of some for Python 3.10 are older
+        assert all(str(use.specifier) in dev[canonicalize_name(use.name)] for use in used)
+
+
+@pytest.mark.parametrize(
+    ("subject", "good"),
+    [
+        ("fix(doctor): start nothing", True),
+        ("feat!: another lock format", True),
+        ("Fixed it", False),
+        ("fix: ", False),
+        ("fix: " + "x" * 67, True),
+        ("fix: " + "x" * 68, False),
+    ],
+)
+def test_a_commits_subject_says_its_type_in_72_characters(subject: str, good: bool) -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (hook,) = (hook for hook in config["repos"][0]["hooks"] if hook["id"] == "subject")
+    assert (re.search(hook["entry"], f"{subject}\n\nbody\n", re.MULTILINE) is not None) is good

@@ -17,9 +17,9 @@ from d2lenv.base.messages import tr
 
 
 def write_atomic(path: Path, data: str | bytes, *, private: bool = False) -> None:
-    """Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
+    r"""Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
 
-    Text is UTF-8 with ``\\n`` line ends on every system. An interrupted or failed write leaves the old
+    Text is UTF-8 with ``\n`` line ends on every system. An interrupted or failed write leaves the old
     file as it was.
 
     Args:

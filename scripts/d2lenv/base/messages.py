@@ -55,10 +55,10 @@ def both(english: str, /, **values: object) -> dict[Language, str]:
 
 
 def printable(text: str) -> str:
-    """``text`` without anything that a terminal would act on, and encodable as UTF-8.
+    r"""``text`` without anything that a terminal would act on, and encodable as UTF-8.
 
     File names and metadata come from elsewhere: escape sequences, line ends, and marks that reverse the
-    direction of writing are shown as ``\\x1b``; undecodable bytes as ``\\udc80``.
+    direction of writing are shown as ``\x1b``; undecodable bytes as ``\udc80``.
     """
     return "".join(
         c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode("ascii")

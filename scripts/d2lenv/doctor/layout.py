@@ -41,12 +41,13 @@ def _wrap(text: str, width: int) -> list[str]:
             line, used = "", 0
             if piece.isspace():
                 continue
+        rest = piece
         while size > width:  # a path or an address
-            head = _head(piece, width)
+            head = _head(rest, width)
             lines.append(head)
-            piece = piece[len(head) :]
-            size = columns(piece)
-        line, used = line + piece, used + size
+            rest = rest[len(head) :]
+            size = columns(rest)
+        line, used = line + rest, used + size
     return [*lines, line.rstrip()]
 
 

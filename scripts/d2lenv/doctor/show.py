@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lenv.base import process
+from d2lenv.base.console import note
 from d2lenv.base.messages import printable, tr
 from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
@@ -228,15 +229,11 @@ def run_commands(context: Context, findings: Sequence[Finding]) -> bool:
     good = True
     for finding, command in commands(findings):
         if not finding.safe:
-            _note(tr("left to you: {command}", command=printable(str(command))))
+            note(tr("left to you: {command}", command=printable(str(command))))
             continue
-        _note("$ " + printable(str(command)))
+        note("$ " + printable(str(command)))
         good = _run(command, context) and good
     return good
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _started(command: Command, context: Context) -> list[str]:
@@ -264,10 +261,10 @@ def _run(command: Command, context: Context) -> bool:
             environ=process.python_environment(context.environ),
         )
     except subprocess.TimeoutExpired:
-        _note(tr("no answer within {n} s", n=int(FIX_TIMEOUT_S)))
+        note(tr("no answer within {n} s", n=int(FIX_TIMEOUT_S)))
         return False
     except OSError as error:
-        _note(
+        note(
             tr(
                 "{program} cannot be started: {reason}",
                 program=command.argv[0],
@@ -276,5 +273,5 @@ def _run(command: Command, context: Context) -> bool:
         )
         return False
     if status:
-        _note(tr("it ended with status {n}", n=status))
+        note(tr("it ended with status {n}", n=status))
     return status == 0

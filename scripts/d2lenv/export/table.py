@@ -155,4 +155,4 @@ def channel_name(url: str) -> str:
     A bare name follows the reader's own ``channel_alias``, and so their mirror.
     """
     prefix = CHANNEL_HOST + "/"
-    return url[len(prefix) :] if url.startswith(prefix) else url
+    return url.removeprefix(prefix)

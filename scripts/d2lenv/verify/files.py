@@ -109,7 +109,7 @@ def _changed(look: Examination, path: str) -> Kind:
 def _compare_digest(look: Examination, path: str, digest: str) -> None:
     expected = look.expected(path)
     if digest not in expected:
-        look.add(_changed(look, path), path, instead("sha256", sorted(expected)[0][:12], digest[:12]))
+        look.add(_changed(look, path), path, instead("sha256", min(expected)[:12], digest[:12]))
 
 
 # ----------------------------------------------------------------------------------- kinds, links and modes
