@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform as machine
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,42 @@ VIRTUAL_PACKAGES: dict[str, tuple[VirtualPackage, ...]] = {
 
 PLATFORMS = tuple(VIRTUAL_PACKAGES)
 """The platforms that this distribution serves, as conda subdirs."""
+
+
+@dataclass(frozen=True)
+class CondaLockPlatform:
+    """A platform as conda-lock knows it, whether this distribution serves it or not.
+
+    Attributes:
+        selector: the mark in environment.yml that is true there and nowhere else (its ``selectors.py``).
+        virtual: (name, version, build string) of the virtual packages that it assumes
+            (its ``default-virtual-packages.yaml``).
+    """
+
+    selector: str
+    virtual: tuple[tuple[str, str, str], ...]
+
+
+_LOCK_UNIX, _LOCK_X86 = ("__unix", "0", ""), ("__archspec", "1", "x86_64")
+_LOCK_LINUX = (_LOCK_UNIX, ("__linux", "5.10", ""), ("__glibc", "2.28", ""), ("__cuda", "11.4", ""))
+
+CONDA_LOCK: Mapping[str, CondaLockPlatform] = {
+    "linux-64": CondaLockPlatform("linux64", (*_LOCK_LINUX, _LOCK_X86)),
+    "linux-aarch64": CondaLockPlatform("aarch64", (*_LOCK_LINUX, ("__archspec", "1", "aarch64"))),
+    "linux-ppc64le": CondaLockPlatform("ppc64le", (*_LOCK_LINUX, ("__archspec", "1", "ppc64le"))),
+    # The second __osx is for the sake of its older versions' hashes.
+    "osx-64": CondaLockPlatform(
+        "osx64", (_LOCK_UNIX, _LOCK_X86, ("__osx", "11.0", ""), ("__osx", "10.15", ""))
+    ),
+    "osx-arm64": CondaLockPlatform(
+        "arm64", (_LOCK_UNIX, ("__archspec", "1", "arm64"), ("__osx", "11.0", ""))
+    ),
+    "win-64": CondaLockPlatform("win64", (("__win", "0", ""), _LOCK_X86, ("__cuda", "11.4", ""))),
+}
+"""conda subdir → conda-lock's knowledge of it (versions 2 to 4, read 2026-11-22)."""
+
+SERVICES = "linux-64"
+"""The platform of Colab, Studio Lab and Binder."""
 
 _MACHINES = {
     ("linux", "x86_64"): "linux-64",

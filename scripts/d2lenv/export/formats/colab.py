@@ -12,6 +12,7 @@ import json
 
 from d2lenv.export.formats import explicit
 from d2lenv.export.table import EnvironmentTable
+from d2lenv.facts.platforms import SERVICES
 
 MICROMAMBA = (
     "https://conda.anaconda.org/conda-forge/linux-64/micromamba-2.8.1-0.tar.bz2",
@@ -104,7 +105,7 @@ print("device:", d2l.try_gpu())
 
 def files(table: EnvironmentTable) -> dict[str, str]:
     """Return ``colab.ipynb`` where the environment has linux-64."""
-    target = table.target("linux-64")
+    target = table.target(SERVICES)
     if target is None:
         return {}
     packages = "@EXPLICIT\n" + "".join(f"{explicit.line(package)}\n" for package in target.packages)

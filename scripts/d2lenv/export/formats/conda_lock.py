@@ -25,19 +25,8 @@ from d2lenv.base.messages import tr
 from d2lenv.export.formats.environment_yml import names_channel, selector_problem
 from d2lenv.export.formats.text import comment, scalar
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
+from d2lenv.facts.platforms import CONDA_LOCK
 
-# conda-lock's default-virtual-packages.yaml: (name, version, build string).
-_UNIX, _ARCHSPEC = ("__unix", "0", ""), ("__archspec", "1", "x86_64")
-_LINUX = (_UNIX, ("__linux", "5.10", ""), ("__glibc", "2.28", ""), ("__cuda", "11.4", ""))
-_VIRTUAL: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "linux-64": (*_LINUX, _ARCHSPEC),
-    "linux-aarch64": (*_LINUX, ("__archspec", "1", "aarch64")),
-    "linux-ppc64le": (*_LINUX, ("__archspec", "1", "ppc64le")),
-    # conda-lock adds the second __osx for the sake of its older versions' hashes
-    "osx-64": (_UNIX, _ARCHSPEC, ("__osx", "11.0", ""), ("__osx", "10.15", "")),
-    "osx-arm64": (_UNIX, ("__archspec", "1", "arm64"), ("__osx", "11.0", "")),
-    "win-64": (("__win", "0", ""), _ARCHSPEC, ("__cuda", "11.4", "")),
-}
 _VIRTUAL_TIMESTAMP = 1577854800000
 _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
 
@@ -260,7 +249,7 @@ def _pip_specs(wheels: Iterable[Wheel]) -> Iterator[dict[str, object]]:
 
 def _virtual(subdir: str) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
-    for name, version, build_string in _VIRTUAL[subdir]:
+    for name, version, build_string in CONDA_LOCK[subdir].virtual:
         # conda-lock repeats a build number in the build string, as its version 2 did by mistake.
         build = f"{build_string}_0" if build_string else "0"
         found[f"{name}-{version}-{build}.tar.bz2"] = {

@@ -16,16 +16,7 @@ from __future__ import annotations
 
 from d2lenv.export.formats.text import bytes_text, comment, scalar
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
-
-SELECTORS = {
-    "linux-64": "linux64",
-    "linux-aarch64": "aarch64",
-    "linux-ppc64le": "ppc64le",
-    "osx-64": "osx64",
-    "osx-arm64": "arm64",
-    "win-64": "win64",
-}
-"""conda subdir → conda-lock's selector that is true there and nowhere else (its ``selectors.py``)."""
+from d2lenv.facts.platforms import CONDA_LOCK, SERVICES
 
 BINDER = ".binder/environment.yml"
 """Where Binder looks, in the root of a repository."""
@@ -69,7 +60,7 @@ def every_package(table: EnvironmentTable) -> dict[str, str]:
 
 def studio_lab(table: EnvironmentTable) -> dict[str, str]:
     """Return ``studio-lab.yml`` where the environment has linux-64."""
-    target = table.target("linux-64")
+    target = table.target(SERVICES)
     if target is None:
         return {}
     archives = sum(package.size or 0 for package in target.packages)
@@ -98,7 +89,7 @@ def binder(table: EnvironmentTable) -> dict[str, str]:
     A copy and not a link: Git for Windows checks links out as text files by default, and the file says
     other things about itself than the one in ``envs/``.
     """
-    target = table.target("linux-64")
+    target = table.target(SERVICES)
     if target is None or not table.binder:
         return {}
     notes = (
@@ -145,7 +136,7 @@ def selector_problem(table: EnvironmentTable) -> str:
     subdirs = [target.subdir for target in table.targets]
     if len(set(subdirs)) < len(subdirs):
         return f"two platforms share a subdir: {', '.join(t.platform for t in table.targets)}"
-    unknown = sorted(set(subdirs) - set(SELECTORS))
+    unknown = sorted(set(subdirs) - set(CONDA_LOCK))
     return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""
 
 
@@ -196,7 +187,7 @@ def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdir
         if len(where) == len(subdirs):
             lines.append(f"{item}\n")
         else:
-            lines += [f"{item}  # [{SELECTORS[subdir]}]\n" for subdir in sorted(where)]
+            lines += [f"{item}  # [{CONDA_LOCK[subdir].selector}]\n" for subdir in sorted(where)]
     return lines
 
 
