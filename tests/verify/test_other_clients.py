@@ -231,13 +231,38 @@ def test_a_pixi_prefix_needs_no_name_and_no_kernelspec_of_ours(home: Home, conda
     built = home.build("rattler", place)
     as_conda_leaves(built)
     try:
-        (place / "conda-meta" / "pixi").write_text("{}", encoding="utf-8")
+        for note in ("pixi", ".pixi-environment-fingerprint"):  # pixi 0.77
+            (place / "conda-meta" / note).write_text("{}", encoding="utf-8")
         (place / "conda-meta" / "pixi_env_prefix").write_text(str(place), encoding="utf-8")
         result = verify.verify(home.workspace, str(place), os.environ)
         assert result.findings == ()
         assert result.subject.environment == "tiny"
     finally:
         shutil.rmtree(place)
+
+
+def test_a_prefix_that_pixi_made_anew_is_judged_by_the_baseline_of_its_build(home: Home) -> None:
+    """Seen with pixi 0.77: `d2lenv build --engine pixi`, the prefix removed, `pixi install`."""
+    place = home.root / ".pixi" / "envs" / "tiny"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    home.build("rattler", place)
+    try:
+        (place / "d2lenv.json").unlink()
+        shutil.rmtree(place / "share" / "jupyter")
+        result = verify.verify(home.workspace, str(place), os.environ)
+        assert result.findings == ()
+        assert any(text.startswith("pixi made this prefix anew") for text in result.not_checked)
+        (place / CONDA_SITE / "fast.so").unlink()
+        (place / CONDA_SITE / "fast.so").write_bytes(b"evil")
+        (place / "lib" / "new").write_bytes(b"")
+        found = verify.verify(home.workspace, str(place), os.environ).findings
+        assert [(one.kind, one.path) for one in found] == [
+            ("file-extra", "lib/new"),
+            ("file-changed", f"{CONDA_SITE}/fast.so"),
+        ]
+    finally:
+        shutil.rmtree(place)
+        baseline.path_of(place).unlink()
 
 
 def test_a_package_without_a_hash_is_judged_by_what_it_may_install(

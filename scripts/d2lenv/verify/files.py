@@ -24,6 +24,8 @@ _STARTUP = re.compile(
     r"(.*/)?((site|user)customize\.(py|so|pyd)|[^/]+\.pth|__editable__[^/]*)|(.*/)?python[\d.]*\._pth",
     re.IGNORECASE,
 )
+# What `d2lenv build` adds to a prefix of pixi's; pixi makes it anew without them.
+_OURS = re.compile(r"d2lenv\.json|share(/jupyter(/kernels(/d2l-[^/]+(/kernel\.json)?)?)?)?")
 _ENTRY_POINT_LIMIT = 1 << 16
 _NOTHING = hashlib.sha256(b"").hexdigest()
 # Other bits say who may read, and whether the owner may write: nobody gains anything by them.
@@ -263,9 +265,14 @@ def _python(look: Examination) -> Path:
 
 def _missing(look: Examination) -> None:
     names = dict.fromkeys([*look.records.of, *(look.baseline.entries if look.baseline else ())])
+    anew = not look.prefix.marker and look.prefix.path.parent.parts[-2:] == (".pixi", "envs")
     for path in names:
-        if path not in look.tree.entries and not _made_again(look, path):
-            look.add("file-missing", path)
+        if path in look.tree.entries or _made_again(look, path) or (anew and _OURS.fullmatch(path)):
+            continue
+        look.add("file-missing", path)
+    if anew and look.baseline is not None:
+        text = tr("pixi made this prefix anew since `d2lenv build`: what only the latter adds is not in it")
+        look.not_checked.append(text)
 
 
 def _made_again(look: Examination, path: str) -> bool:

@@ -110,7 +110,9 @@ TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance(
         "installer-notes",
         lambda: tr("installers note their own work there; no program reads it to run"),
-        re.compile(r"conda-meta/(history|created_at|pixi|pixi_env_prefix)|\.lock|CACHEDIR\.TAG"),
+        re.compile(
+            r"conda-meta/(history|created_at|pixi|pixi_env_prefix|\.pixi-environment-fingerprint)|\.lock|CACHEDIR\.TAG"
+        ),
         _is_file,
     ),
     Tolerance(
