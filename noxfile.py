@@ -21,11 +21,11 @@ nox.options.reuse_venv = "yes"
 
 MANIFEST = nox.project.load_toml("pixi.toml")
 
-# Every environment that a learner has: pixi.toml's own, without the tool's and without the second name of
-# `cpu`, and those that exist as wheels alone.
-WHEELS = MANIFEST["tool"]["d2lenv"]["environments"]
-ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *WHEELS]))
-LEARNERS = [name for name in ENVIRONMENTS if name not in ("default", "dev")]
+# Every environment that a learner has is exported: pixi.toml's own and those that exist as wheels alone, but
+# not the tool's and not the second name of `cpu`.
+SETTINGS = MANIFEST["tool"]["d2lenv"]["environments"]
+ENVIRONMENTS = list(dict.fromkeys([*MANIFEST["environments"], *SETTINGS]))
+LEARNERS = [name for name in ENVIRONMENTS if SETTINGS.get(name, {}).get("export", True)]
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 FORMS_CONFIG = Path(".github/ISSUE_TEMPLATE/config.yml")
 # The schema of check-jsonschema → files.

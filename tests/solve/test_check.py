@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, record, small_snapshot, write_snapshot, write_workspace
-from d2lenv.solve import again, check
-from d2lenv.solve import conda as solve
+from d2lenv.solve import again, check, conda
 from d2lenv.solve.conda import Snapshot
 from d2lenv.solve.rules import Remark
-from d2lenv.workspace import lockfile
-from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import lockfile, manifest
 
 MAIN, EXTRA = "https://conda.anaconda.org/main/", "https://conda.anaconda.org/extra/"
 
@@ -32,16 +30,16 @@ def checked(tmp_path: Path) -> Check:
     """Solve a manifest, edit the lock's text, and check it against a manifest."""
 
     def run(
-        *edits: tuple[str, str], manifest: str = MANIFEST, against: str = "", channels: Path | None = None
+        *edits: tuple[str, str], solved: str = MANIFEST, against: str = "", channels: Path | None = None
     ) -> list[Remark]:
-        space = workspace.load(write_workspace(tmp_path / "w", manifest))
+        space = manifest.load(write_workspace(tmp_path / "w", solved))
         snapshot = Snapshot(channels or small_snapshot(tmp_path / "channels"))
-        text = solve.lock_text(solve.build_lock(space, solve.solve_workspace(space, snapshot)))
+        text = conda.lock_text(conda.build_lock(space, conda.solve_workspace(space, snapshot)))
         for old, new in edits:
             assert old in text, text
             text = text.replace(old, new)
         space.lock.write_text(text, encoding="utf-8")
-        wanted = workspace.load(write_workspace(tmp_path / "w", against)) if against else space
+        wanted = manifest.load(write_workspace(tmp_path / "w", against)) if against else space
         return check.check(wanted, lockfile.read(space.lock), None)
 
     return run
@@ -56,7 +54,7 @@ def test_a_solved_lock_has_no_finding(checked: Check) -> None:
 
 
 def test_the_committed_lock_has_only_notes() -> None:
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     lock = lockfile.read(space.lock)
     findings = check.check(space, lock, lockfile.read_digests(ROOT / lockfile.DIGESTS))
     assert {finding.level for finding in findings} == {"note"}
@@ -87,7 +85,7 @@ def test_a_spec_without_a_record(checked: Check) -> None:
 
 
 def test_a_record_that_nothing_needs(checked: Check) -> None:
-    findings = checked(manifest=MANIFEST + 'only-extra = "*"\n', against=MANIFEST)
+    findings = checked(solved=MANIFEST + 'only-extra = "*"\n', against=MANIFEST)
     assert rules(findings) == [("superfluous", "only-extra")]
 
 
@@ -196,8 +194,8 @@ def torch(tmp_path: Path, build: str, mutex: str, **others: str) -> tuple[str, P
 def test_pytorch_is_of_one_kind(
     checked: Check, tmp_path: Path, build: str, mutex: str, others: dict[str, str], stands: bool
 ) -> None:
-    manifest, folder = torch(tmp_path, build, mutex, **others)
-    findings = checked(manifest=manifest, channels=folder)
+    text, folder = torch(tmp_path, build, mutex, **others)
+    findings = checked(solved=text, channels=folder)
     assert rules(findings) == ([] if stands else [("pytorch-kind", "pytorch")])
 
 
@@ -227,10 +225,8 @@ def packages(tmp_path: Path, *rows: str) -> tuple[str, Path]:
 def test_an_environment_has_one_blas_that_is_fast_and_one_openmp_runtime(
     checked: Check, tmp_path: Path, rows: list[str], rule: str
 ) -> None:
-    manifest, folder = packages(tmp_path, *rows)
-    assert [name for name, _ in rules(checked(manifest=manifest, channels=folder))] == (
-        [rule] if rule else []
-    )
+    text, folder = packages(tmp_path, *rows)
+    assert [name for name, _ in rules(checked(solved=text, channels=folder))] == ([rule] if rule else [])
 
 
 def test_environments_and_platforms_that_the_manifest_does_not_have(checked: Check) -> None:
@@ -252,9 +248,9 @@ def test_environments_and_platforms_that_only_the_lock_has(checked: Check, tmp_p
             (source / platform / "repodata.json").write_bytes(
                 b'{"info": {"subdir": "osx-64"}, "packages": {}, "packages.conda": {}}'
             )
-    manifest = wide + '[dependencies]\ntool = "*"\n[environments]\nmore = []\n'
+    text = wide + '[dependencies]\ntool = "*"\n[environments]\nmore = []\n'
     findings = checked(
-        manifest=manifest, channels=tmp_path / "channels", against=HEAD + '[dependencies]\ntool = "*"\n'
+        solved=text, channels=tmp_path / "channels", against=HEAD + '[dependencies]\ntool = "*"\n'
     )
     assert {(f.rule, f.environment, f.platform) for f in findings} == {
         ("environments", "more", ""),
@@ -306,7 +302,7 @@ def test_a_wheel_in_the_lock(checked: Check) -> None:
 
 
 def test_changes_since_the_digests_are_named(tmp_path: Path) -> None:
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS)
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"
@@ -322,7 +318,7 @@ def test_changes_since_the_digests_are_named(tmp_path: Path) -> None:
 
 
 def test_a_changed_platform_row_is_told_apart_from_a_changed_package(tmp_path: Path) -> None:
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("  - __win=10.0\n", ""), encoding="utf-8")
@@ -337,18 +333,18 @@ def test_solving_again_finds_what_the_rules_let_pass(checked: Check, tmp_path: P
     assert checked(("  - tool\n", "  - tool\n  constrains:\n  - python <3\n")) == []
     root = tmp_path / "w"
     lock = lockfile.read(root / "pixi.lock")
-    assert again.solve_again(workspace.load(root), lock) == []
+    assert again.solve_again(manifest.load(root), lock) == []
     text = (root / "pixi.lock").read_text(encoding="utf-8")
     (root / "pixi.lock").write_text(text.replace("  - lib >=1\n", "  - lib >=2\n"), encoding="utf-8")
-    (found,) = again.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
+    (found,) = again.solve_again(manifest.load(root), lockfile.read(root / "pixi.lock"))
     assert (found.rule, found.environment, found.platform) == ("solve", "default", "linux-64")
     assert "app" in found.message
 
 
 def test_solving_again_drops_what_nothing_needs(checked: Check, tmp_path: Path) -> None:
-    checked(manifest=MANIFEST + 'only-extra = "*"\n', against=MANIFEST)
+    checked(solved=MANIFEST + 'only-extra = "*"\n', against=MANIFEST)
     root = tmp_path / "w"
-    (found,) = again.solve_again(workspace.load(root), lockfile.read(root / "pixi.lock"))
+    (found,) = again.solve_again(manifest.load(root), lockfile.read(root / "pixi.lock"))
     assert (found.rule, found.package) == ("solve", "only-extra")
 
 
@@ -359,14 +355,14 @@ def test_an_older_format_is_refused_by_its_number(checked: Check) -> None:
 
 def test_an_environment_without_packages_stands(checked: Check) -> None:
     text = HEAD + '[feature.a.dependencies]\napp = "*"\n[environments]\ndefault = []\nmore = ["a"]\n'
-    assert checked(manifest=text) == []
+    assert checked(solved=text) == []
 
 
 def test_what_changed_since_the_digests_is_a_line_for_each_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A maintainer's own `pixi update` moves many packages in many places."""
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS)
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"

@@ -18,12 +18,11 @@ import pytest
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.solve import check
 from d2lenv.solve.rules import Remark
-from d2lenv.workspace import lockfile
-from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import lockfile, manifest
 
 ROOT = Path(__file__).parents[2]
 HOST = "https://conda.anaconda.org/"
-TEXT = (ROOT / workspace.LOCK).read_text(encoding="utf-8")
+TEXT = (ROOT / manifest.LOCK).read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^- conda: \S+\n(?: .*\n)*", TEXT, re.MULTILINE)
 URLS = [block.split("\n", 1)[0].removeprefix("- conda: ") for block in BLOCKS]
 
@@ -325,7 +324,7 @@ KINDS: dict[Edit, tuple[int, str]] = {
 }
 
 
-def judge(space: workspace.Workspace, recorded: lockfile.Recorded, path: Path) -> tuple[str, list[Remark]]:
+def judge(space: manifest.Workspace, recorded: lockfile.Recorded, path: Path) -> tuple[str, list[Remark]]:
     """``read``, ``rule``, ``digest`` or, where nothing refuses the lock, ``accepted``."""
     try:
         lock = lockfile.read(path)
@@ -338,8 +337,8 @@ def judge(space: workspace.Workspace, recorded: lockfile.Recorded, path: Path) -
 
 
 @pytest.fixture(scope="module")
-def space() -> workspace.Workspace:
-    return workspace.load(ROOT)
+def space() -> manifest.Workspace:
+    return manifest.load(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -348,13 +347,13 @@ def recorded() -> lockfile.Recorded:
 
 
 def test_every_edit_that_changes_meaning_is_refused(
-    space: workspace.Workspace,
+    space: manifest.Workspace,
     recorded: lockfile.Recorded,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = tmp_path / workspace.LOCK
+    path = tmp_path / manifest.LOCK
     counts: Counter[tuple[str, str]] = Counter()
     wrong: list[str] = []
     seen: set[str] = set()
@@ -396,13 +395,13 @@ def test_every_edit_that_changes_meaning_is_refused(
     ids=["comment", "comment in a line", "order of records", "flow style"],
 )
 def test_an_edit_that_changes_only_the_layout_breaks_no_rule(
-    space: workspace.Workspace,
+    space: manifest.Workspace,
     recorded: lockfile.Recorded,
     tmp_path: Path,
     old: str,
     new: str,
 ) -> None:
-    path = tmp_path / workspace.LOCK
+    path = tmp_path / manifest.LOCK
     assert old in TEXT
     path.write_text(TEXT.replace(old, new), encoding="utf-8", newline="\n")
     verdict, errors = judge(space, recorded, path)
@@ -410,10 +409,10 @@ def test_an_edit_that_changes_only_the_layout_breaks_no_rule(
 
 
 def test_the_finding_names_the_place_the_package_and_the_rule(
-    space: workspace.Workspace, recorded: lockfile.Recorded, tmp_path: Path
+    space: manifest.Workspace, recorded: lockfile.Recorded, tmp_path: Path
 ) -> None:
     url = next(url for url in URLS if "/numpy-1.23.5-py310h53a5b5f" in url)
-    path = tmp_path / workspace.LOCK
+    path = tmp_path / manifest.LOCK
     path.write_text(swap(url, url.replace("1.23.5", "1.23.4")), encoding="utf-8", newline="\n")
     _, errors = judge(space, recorded, path)
     lines = [error.line() for error in errors]

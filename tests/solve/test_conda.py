@@ -13,10 +13,9 @@ import rattler
 
 from channelkit import HEAD, MANIFEST, record, small_snapshot, write_channel, write_snapshot, write_workspace
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.solve import conda as solve
+from d2lenv.solve import conda
 from d2lenv.solve.conda import Snapshot
-from d2lenv.workspace import channels, lockfile
-from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import channels, lockfile, manifest
 from d2lenv.workspace.manifest import Workspace
 
 KEY = ("default", "linux-64")
@@ -32,31 +31,31 @@ def snapshot(tmp_path: Path) -> Snapshot:
     return Snapshot(small_snapshot(tmp_path / "channels"))
 
 
-def manifest(tmp_path: Path, text: str = MANIFEST) -> Workspace:
-    return workspace.load(write_workspace(tmp_path / "workspace", text))
+def space_of(tmp_path: Path, text: str = MANIFEST) -> Workspace:
+    return manifest.load(write_workspace(tmp_path / "workspace", text))
 
 
-def versions(solution: solve.Solution, key: tuple[str, str] = KEY) -> dict[str, str]:
+def versions(solution: conda.Solution, key: tuple[str, str] = KEY) -> dict[str, str]:
     return {r.name.normalized: f"{r.url.split('/')[3]} {r.version}" for r in solution[key]}
 
 
-def locked(space: Workspace, solution: solve.Solution) -> lockfile.Lock:
-    space.lock.write_text(solve.lock_text(solve.build_lock(space, solution)), encoding="utf-8")
+def locked(space: Workspace, solution: conda.Solution) -> lockfile.Lock:
+    space.lock.write_text(conda.lock_text(conda.build_lock(space, solution)), encoding="utf-8")
     return lockfile.read(space.lock)
 
 
 def test_the_first_channel_that_has_a_name_is_the_only_one_asked(tmp_path: Path, snapshot: Snapshot) -> None:
-    solution = solve.solve_workspace(manifest(tmp_path), snapshot)
+    solution = conda.solve_workspace(space_of(tmp_path), snapshot)
     assert versions(solution) == {"app": "main 2.0", "lib": "main 1.6", "tool": "main 0.2"}
 
 
 def test_a_spec_that_names_its_channel_is_served_from_there(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path, MANIFEST + 'lib = { version = "*", channel = "extra" }\n')
-    assert versions(solve.solve_workspace(space, snapshot))["lib"] == "extra 9.0"
+    space = space_of(tmp_path, MANIFEST + 'lib = { version = "*", channel = "extra" }\n')
+    assert versions(conda.solve_workspace(space, snapshot))["lib"] == "extra 9.0"
 
 
 def test_records_keep_the_real_channels_addresses(tmp_path: Path, snapshot: Snapshot) -> None:
-    records = solve.solve_workspace(manifest(tmp_path), snapshot)[KEY]
+    records = conda.solve_workspace(space_of(tmp_path), snapshot)[KEY]
     assert [r.url for r in records][1] == "https://conda.anaconda.org/main/linux-64/lib-1.6-0.conda"
     assert records[1].depends == ["__glibc >=2.17"]
     assert records[1].size == 1000 + len("lib-1.6-0.conda")
@@ -68,45 +67,45 @@ def test_constrains_of_a_chosen_record_are_kept(tmp_path: Path) -> None:
         [record("app", depends=("lib",), constrains=("lib <2",)), record("lib", "1.0"), record("lib", "2.0")],
         [],
     )
-    assert versions(solve.solve_workspace(manifest(tmp_path), Snapshot(folder)))["lib"] == "main 1.0"
+    assert versions(conda.solve_workspace(space_of(tmp_path), Snapshot(folder)))["lib"] == "main 1.0"
 
 
 @pytest.mark.parametrize(("wanted", "solves"), [("2.28", True), ("2.29", False)])
 def test_the_solver_sees_the_glibc_that_pixi_assumes(tmp_path: Path, wanted: str, solves: bool) -> None:
     folder = write_snapshot(tmp_path / "channels", [record("app", depends=(f"__glibc >={wanted}",))], [])
-    space = manifest(tmp_path)
+    space = space_of(tmp_path)
     if solves:
-        assert versions(solve.solve_workspace(space, Snapshot(folder))) == {"app": "main 1.0"}
+        assert versions(conda.solve_workspace(space, Snapshot(folder))) == {"app": "main 1.0"}
     else:
         with pytest.raises(D2lEnvError, match="__glibc"):
-            solve.solve_workspace(space, Snapshot(folder))
+            conda.solve_workspace(space, Snapshot(folder))
 
 
 def test_a_record_that_wants_a_gpu_driver_does_not_solve(tmp_path: Path) -> None:
     folder = write_snapshot(tmp_path / "channels", [record("app", depends=("__cuda",))], [])
     with pytest.raises(D2lEnvError, match="__cuda"):
-        solve.solve_workspace(manifest(tmp_path), Snapshot(folder))
+        conda.solve_workspace(space_of(tmp_path), Snapshot(folder))
 
 
 def older(space: Workspace, snapshot: Snapshot) -> lockfile.Lock:
     """A lock of app 1.0, lib 1.5 and tool 0.1, which the manifest still allows."""
     text = MANIFEST.replace('app = "*"', 'app = "==1.0"\nlib = "==1.5"\ntool = "==0.1"')
     write_workspace(space.root, text)
-    old = workspace.load(space.root)
+    old = manifest.load(space.root)
     write_workspace(space.root, MANIFEST + 'tool = "*"\n')
-    return locked(old, solve.solve_workspace(old, snapshot))
+    return locked(old, conda.solve_workspace(old, snapshot))
 
 
 def test_locked_records_stay_where_they_satisfy_the_manifest(tmp_path: Path, snapshot: Snapshot) -> None:
-    old = older(manifest(tmp_path), snapshot)
-    solution = solve.solve_workspace(workspace.load(old.path.parent), snapshot, preferred=old)
+    old = older(space_of(tmp_path), snapshot)
+    solution = conda.solve_workspace(manifest.load(old.path.parent), snapshot, preferred=old)
     assert versions(solution) == {"app": "main 1.0", "lib": "main 1.5", "tool": "main 0.1"}
 
 
 def test_only_a_released_record_moves(tmp_path: Path, snapshot: Snapshot) -> None:
-    old = older(manifest(tmp_path), snapshot)
-    solution = solve.solve_workspace(
-        workspace.load(old.path.parent), snapshot, preferred=old, released=frozenset({"lib"})
+    old = older(space_of(tmp_path), snapshot)
+    solution = conda.solve_workspace(
+        manifest.load(old.path.parent), snapshot, preferred=old, released=frozenset({"lib"})
     )
     assert versions(solution) == {"app": "main 1.0", "lib": "main 1.6", "tool": "main 0.1"}
 
@@ -115,17 +114,17 @@ def test_only_a_released_record_moves(tmp_path: Path, snapshot: Snapshot) -> Non
 def test_a_locked_record_changed_by_hand_is_not_passed_on(
     tmp_path: Path, snapshot: Snapshot, offline: bool, served: Workspace
 ) -> None:
-    space = manifest(tmp_path) if offline else served
+    space = space_of(tmp_path) if offline else served
     source = snapshot if offline else None
-    old = locked(space, solve.solve_workspace(space, source))
+    old = locked(space, conda.solve_workspace(space, source))
     right = old.records(*KEY)[1].sha256
     text = space.lock.read_text(encoding="utf-8").replace(right.hex(), "0" * 64)
     space.lock.write_text(text, encoding="utf-8")
     changed = lockfile.read(space.lock)
     assert changed.records(*KEY)[1].sha256 != right
-    solution = solve.solve_workspace(space, source, preferred=changed)
+    solution = conda.solve_workspace(space, source, preferred=changed)
     assert solution[KEY][1].sha256 == right
-    (change,) = solve.changes(changed, solution)
+    (change,) = conda.changes(changed, solution)
     assert (change.package, change.old, change.new) == ("lib", "1.6 0", "1.6 0, described anew")
 
 
@@ -135,7 +134,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     small_snapshot(tmp_path / "http")
     monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PIXI_HOME", str(tmp_path / "pixi"))
-    solve._gateway.cache_clear()
+    conda._gateway.cache_clear()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *words: object) -> None:
@@ -148,14 +147,14 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-    solve._gateway.cache_clear()
+    conda._gateway.cache_clear()
 
 
 @pytest.fixture
 def served(tmp_path: Path, host: str) -> Workspace:
     """A workspace whose channels are those of ``host``."""
     text = MANIFEST.replace('["main", "extra"]', f'["{host}/main", "{host}/extra"]')
-    return workspace.load(write_workspace(tmp_path / "served", text))
+    return manifest.load(write_workspace(tmp_path / "served", text))
 
 
 @pytest.mark.skipif(not hasattr(rattler, "Config"), reason="this py-rattler reads no mirrors")
@@ -167,19 +166,19 @@ def test_records_that_a_mirror_gave_keep_the_channels_addresses(tmp_path: Path, 
     assert channels.mirrors() == {"https://conda.anaconda.org/": [f"{host}/"]}
     (answer,) = channels.ask(["https://conda.anaconda.org/main/"])
     assert answer.through == f"{host}/main/"
-    records = solve.solve_workspace(manifest(tmp_path), None)[KEY]
+    records = conda.solve_workspace(space_of(tmp_path), None)[KEY]
     assert records[0].url == "https://conda.anaconda.org/main/noarch/app-2.0-0.conda"
 
 
 def test_records_come_from_the_channels_without_a_snapshot(served: Workspace) -> None:
-    solution = solve.solve_workspace(served, None)
+    solution = conda.solve_workspace(served, None)
     assert versions(solution) == {"app": "main 2.0", "lib": "main 1.6", "tool": "main 0.2"}
 
 
 def test_a_channel_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     text = MANIFEST.replace('["main", "extra"]', '["http://127.0.0.1:9/none"]')
     with pytest.raises(D2lEnvError) as caught:
-        solve.solve_workspace(manifest(tmp_path, text), None)
+        conda.solve_workspace(space_of(tmp_path, text), None)
     assert "`default` for linux-64" in caught.value.what
     assert "--snapshot DIR" in caught.value.fix
 
@@ -187,9 +186,9 @@ def test_a_channel_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_failed_solve_names_environment_platform_and_blamed_spec_first(
     tmp_path: Path, snapshot: Snapshot
 ) -> None:
-    space = manifest(tmp_path, MANIFEST + 'lib = ">=3"\n')
+    space = space_of(tmp_path, MANIFEST + 'lib = ">=3"\n')
     with pytest.raises(D2lEnvError) as caught:
-        solve.solve_workspace(space, snapshot)
+        conda.solve_workspace(space, snapshot)
     assert caught.value.what == "`default` for linux-64 has no solution"
     first, *reason = caught.value.why.splitlines()
     assert 'lib[version=">=3"] [dependencies]' in first
@@ -198,9 +197,9 @@ def test_a_failed_solve_names_environment_platform_and_blamed_spec_first(
 
 
 def test_a_failure_that_no_single_spec_explains_says_so(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path, MANIFEST + 'lib = ">=3"\ntool = ">=3"\n')
+    space = space_of(tmp_path, MANIFEST + 'lib = ">=3"\ntool = ">=3"\n')
     with pytest.raises(D2lEnvError, match="no single spec is to blame"):
-        solve.solve_workspace(space, snapshot)
+        conda.solve_workspace(space, snapshot)
 
 
 def test_a_long_reason_is_cut_to_thirty_lines(tmp_path: Path) -> None:
@@ -215,10 +214,10 @@ def test_a_long_reason_is_cut_to_thirty_lines(tmp_path: Path) -> None:
         [],
     )
     with pytest.raises(D2lEnvError) as caught:
-        solve.solve_workspace(manifest(tmp_path), Snapshot(folder))
+        conda.solve_workspace(space_of(tmp_path), Snapshot(folder))
     blamed, *reason, left_out = caught.value.why.splitlines()
     assert blamed.startswith("without any one of these")
-    assert len(reason) == solve.MAX_REASON_LINES
+    assert len(reason) == conda.MAX_REASON_LINES
     assert left_out.endswith("more lines")
 
 
@@ -226,7 +225,7 @@ def test_a_snapshot_without_a_channel_is_refused_with_its_path(tmp_path: Path) -
     folder = tmp_path / "channels"
     write_channel(folder, "main", record("app"))
     with pytest.raises(D2lEnvError) as caught:
-        solve.solve_workspace(manifest(tmp_path), Snapshot(folder))
+        conda.solve_workspace(space_of(tmp_path), Snapshot(folder))
     assert "lacks channel `extra`" in caught.value.what
     assert str(folder / "extra" / "linux-64" / "repodata.json") in caught.value.why
 
@@ -247,7 +246,7 @@ def test_damaged_repodata_is_refused_with_its_path(tmp_path: Path, snapshot: Sna
     path = snapshot.folder / "main" / "noarch" / "repodata.json"
     path.write_bytes(damage)
     with pytest.raises(D2lEnvError) as caught:
-        solve.solve_workspace(manifest(tmp_path), snapshot)
+        conda.solve_workspace(space_of(tmp_path), snapshot)
     assert str(path) in str(caught.value)
 
 
@@ -266,7 +265,7 @@ app = "*"
 lib = "<1.6"
 """
     )
-    solution = solve.solve_workspace(manifest(tmp_path, text), snapshot)
+    solution = conda.solve_workspace(space_of(tmp_path, text), snapshot)
     assert versions(solution, KEY) == {"lib": "main 1.5"}
     assert versions(solution, ("more", "linux-64")) == {
         "app": "main 2.0",
@@ -286,23 +285,23 @@ lib = "*"
 [feature.two.dependencies]
 tool = "{tool}"
 """
-    before = manifest(tmp_path, HEAD + group.replace("{tool}", "==0.1"))
-    old = locked(before, solve.solve_workspace(before, snapshot))
-    after = manifest(tmp_path, HEAD + group.replace("{tool}", "*"))
-    solution = solve.solve_workspace(after, snapshot, preferred=old)
+    before = space_of(tmp_path, HEAD + group.replace("{tool}", "==0.1"))
+    old = locked(before, conda.solve_workspace(before, snapshot))
+    after = space_of(tmp_path, HEAD + group.replace("{tool}", "*"))
+    solution = conda.solve_workspace(after, snapshot, preferred=old)
     assert versions(solution, ("more", "linux-64")) == {"tool": "main 0.1"}
 
 
 def test_equal_questions_are_solved_once(tmp_path: Path, snapshot: Snapshot) -> None:
     said: list[str] = []
-    space = manifest(tmp_path, MANIFEST + '\n[environments]\nsame = { solve-group = "g" }\n')
-    solve.solve_workspace(space, snapshot, say=said.append)
+    space = space_of(tmp_path, MANIFEST + '\n[environments]\nsame = { solve-group = "g" }\n')
+    conda.solve_workspace(space, snapshot, say=said.append)
     assert said == ["solving default for linux-64"]
 
 
 def test_the_lock_has_pixis_platform_rows_and_channel_addresses(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path)
-    text = solve.lock_text(solve.build_lock(space, solve.solve_workspace(space, snapshot)))
+    space = space_of(tmp_path)
+    text = conda.lock_text(conda.build_lock(space, conda.solve_workspace(space, snapshot)))
     assert text.startswith(
         "version: 7\nplatforms:\n- name: linux-64\n  virtual-packages:\n  - __unix=0=0\n  - __linux=4.18\n"
         "  - __glibc=2.28\n  - __archspec=0=x86_64\nenvironments:\n  default:\n    channels:\n"
@@ -311,24 +310,24 @@ def test_the_lock_has_pixis_platform_rows_and_channel_addresses(tmp_path: Path, 
 
 
 def test_an_environment_without_dependencies_is_locked_empty(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path, HEAD)
-    lock = locked(space, solve.solve_workspace(space, snapshot))
+    space = space_of(tmp_path, HEAD)
+    lock = locked(space, conda.solve_workspace(space, snapshot))
     assert list(lock.environments) == ["default"]
 
 
 def test_the_order_of_a_solution_does_not_show_in_the_lock(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path)
-    solution = solve.solve_workspace(space, snapshot)
+    space = space_of(tmp_path)
+    solution = conda.solve_workspace(space, snapshot)
     turned = {key: tuple(reversed(records)) for key, records in solution.items()}
-    assert solve.lock_text(solve.build_lock(space, turned)) == solve.lock_text(
-        solve.build_lock(space, solution)
+    assert conda.lock_text(conda.build_lock(space, turned)) == conda.lock_text(
+        conda.build_lock(space, solution)
     )
 
 
 def test_changes_name_package_old_new_and_places(tmp_path: Path, snapshot: Snapshot) -> None:
-    old = older(manifest(tmp_path), snapshot)
-    space = workspace.load(old.path.parent)
-    found = solve.changes(old, solve.solve_workspace(space, snapshot))
+    old = older(space_of(tmp_path), snapshot)
+    space = manifest.load(old.path.parent)
+    found = conda.changes(old, conda.solve_workspace(space, snapshot))
     place = ("default/linux-64",)
     assert [(c.package, c.old, c.new, c.places) for c in found] == [
         ("app", "1.0 0", "2.0 0", place),
@@ -338,10 +337,10 @@ def test_changes_name_package_old_new_and_places(tmp_path: Path, snapshot: Snaps
 
 
 def test_a_dropped_environment_and_a_first_lock_are_changes(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path)
-    solution = solve.solve_workspace(space, snapshot)
-    assert next((c.package, c.old, c.new) for c in solve.changes(None, solution)) == ("app", "", "2.0 0")
-    gone = solve.changes(locked(space, solution), {})
+    space = space_of(tmp_path)
+    solution = conda.solve_workspace(space, snapshot)
+    assert next((c.package, c.old, c.new) for c in conda.changes(None, solution)) == ("app", "", "2.0 0")
+    gone = conda.changes(locked(space, solution), {})
     assert next((c.package, c.old, c.new) for c in gone) == ("app", "2.0 0", "")
 
 
@@ -358,15 +357,15 @@ def test_a_dropped_environment_and_a_first_lock_are_changes(tmp_path: Path, snap
     ],
 )
 def test_the_name_of_a_dependency(depend: str, name: str) -> None:
-    assert solve.depend_name(depend) == name
+    assert conda.depend_name(depend) == name
 
 
 def test_a_record_that_the_channel_no_longer_has_stays_locked(tmp_path: Path, snapshot: Snapshot) -> None:
-    space = manifest(tmp_path)
-    old = locked(space, solve.solve_workspace(space, snapshot))
+    space = space_of(tmp_path)
+    old = locked(space, conda.solve_workspace(space, snapshot))
     path = snapshot.folder / "main" / "noarch" / "repodata.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     del data["packages.conda"]["app-2.0-0.conda"]
     path.write_text(json.dumps(data), encoding="utf-8")
-    solution = solve.solve_workspace(space, Snapshot(snapshot.folder), preferred=old)
+    solution = conda.solve_workspace(space, Snapshot(snapshot.folder), preferred=old)
     assert versions(solution)["app"] == "main 2.0"

@@ -25,9 +25,8 @@ from channelkit import (
     write_workspace,
 )
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.solve import update as locking
-from d2lenv.workspace import channels, lockfile
-from d2lenv.workspace import manifest as workspace
+from d2lenv.solve import update
+from d2lenv.workspace import channels, lockfile, manifest
 from d2lenv.workspace.channels import Answer
 
 SNAPSHOT = Path(os.environ.get("D2LENV_SNAPSHOT", ROOT / ".." / "shared" / "channels"))
@@ -51,7 +50,7 @@ def root(tmp_path: Path) -> Path:
 def lock(
     root: Path, snapshot: Path | None, *names: str, update_all: bool = False
 ) -> list[tuple[str, str, str]]:
-    found = locking.lock(workspace.load(root), snapshot, frozenset(names), update_all, say=lambda _: None)
+    found = update.lock(manifest.load(root), snapshot, frozenset(names), update_all, say=lambda _: None)
     return [(change.package, change.old, change.new) for change in found]
 
 
@@ -231,14 +230,14 @@ def test_record_accepts_a_lock_that_satisfies_the_manifest(root: Path, snapshot:
     lock(root, snapshot)
     good = lockfile.read_digests(root / lockfile.DIGESTS)
     (root / lockfile.DIGESTS).unlink()
-    assert locking.record(workspace.load(root)) == root / lockfile.DIGESTS
+    assert update.record(manifest.load(root)) == root / lockfile.DIGESTS
     assert lockfile.read_digests(root / lockfile.DIGESTS) == lockfile.Recorded(good.digests)
 
 
 def test_record_keeps_the_snapshot_of_a_lock_that_did_not_change(root: Path, snapshot: Path) -> None:
     lock(root, snapshot)
     before = files(root)
-    locking.record(workspace.load(root))
+    update.record(manifest.load(root))
     assert files(root) == before
 
 
@@ -256,13 +255,13 @@ def test_another_snapshot_is_said_with_what_to_type(root: Path, snapshot: Path) 
     first = lockfile.read_digests(root / lockfile.DIGESTS).snapshot
     write_channel(snapshot, "extra", record("only-extra", "2.0"))
     said: list[str] = []
-    locking.lock(workspace.load(root), snapshot, frozenset(), False, say=said.append)
+    update.lock(manifest.load(root), snapshot, frozenset(), False, say=said.append)
     told = [line for line in said if "solved from another snapshot" in line]
     assert len(told) == 1
     assert "`--update-all`" in told[0]
     assert lockfile.read_digests(root / lockfile.DIGESTS).snapshot != first
     said.clear()
-    locking.lock(workspace.load(root), snapshot, frozenset(), False, say=said.append)
+    update.lock(manifest.load(root), snapshot, frozenset(), False, say=said.append)
     assert not any("another snapshot" in line for line in said)
 
 
@@ -271,7 +270,7 @@ def test_record_refuses_a_lock_that_does_not(root: Path, snapshot: Path) -> None
     write_workspace(root, MANIFEST + 'lib = ">=5"\n')
     before = files(root)
     with pytest.raises(D2lEnvError, match="nothing was recorded"):
-        locking.record(workspace.load(root))
+        update.record(manifest.load(root))
     assert files(root) == before
 
 
@@ -348,7 +347,7 @@ def test_pixi_that_does_not_end_is_said(
 ) -> None:
     if problem == "hangs":
         (pixi / "pixi").write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n", encoding="utf-8")
-        monkeypatch.setattr(locking, "_PIXI_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(update, "_PIXI_TIMEOUT_S", 0.3)
     else:
         (pixi / "pixi").write_text("#!/no/such/interpreter\n", encoding="utf-8")
     with pytest.raises(D2lEnvError, match="pixi did not run to its end"):

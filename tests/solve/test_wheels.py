@@ -14,9 +14,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.facts import platforms
 from d2lenv.solve import wheels
 from d2lenv.solve.wheels import Pin
-from d2lenv.workspace import lockfile
-from d2lenv.workspace import manifest as workspace
-from d2lenv.workspace import settings as variants
+from d2lenv.workspace import lockfile, manifest, settings
 
 ROOT = Path(__file__).parents[2]
 A, B = "a" * 64, "b" * 64
@@ -64,7 +62,7 @@ def test_anything_but_a_pin_with_its_hash_is_refused(line: str) -> None:
 
 def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
-    space = workspace.load(tmp_path)
+    space = manifest.load(tmp_path)
     path = wheels.path_of(space, "tiny", platforms.current())
     assert wheels.read(space, "tiny", platforms.current()) == [Pin("greet", "1.0", (A,))]
     path.write_bytes(b"\xff\xfe")
@@ -78,7 +76,7 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("old", "new"), [(A, B), ("greet==1.0", "greet==1.1"), ("# Pins: ", "# Said: ")])
 def test_an_edit_by_hand_is_noticed(tmp_path: Path, old: str, new: str) -> None:
     wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
-    space = workspace.load(tmp_path)
+    space = manifest.load(tmp_path)
     path = wheels.path_of(space, "tiny", platforms.current())
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(D2lEnvError, match="edited by hand"):
@@ -95,9 +93,9 @@ def test_the_digest_does_not_depend_on_the_order() -> None:
 
 
 def test_every_committed_file_is_whole_and_has_no_address() -> None:
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     found = 0
-    for variant in variants.load(space).values():
+    for variant in settings.load(space).values():
         for platform in variant.wheels:
             pins = wheels.read(space, variant.name, platform)
             text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
@@ -112,7 +110,7 @@ def test_every_committed_file_is_whole_and_has_no_address() -> None:
     ("environment", "platform"), [("cuda", "linux-64"), ("cuda12", "linux-64"), ("cpu", "linux-64")]
 )
 def test_the_versions_of_both_worlds_are_those_of_the_lock(environment: str, platform: str) -> None:
-    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
     pins = {pin.name: pin.version for pin in wheels.read(space, environment, platform)}
     conda = wheels.locked_versions(lock, environment, platform)
     for name in ("torch", "torchvision", "torchaudio", "d2l", "numpy", "jupyterlab", "ipykernel", "nbclient"):
@@ -120,8 +118,8 @@ def test_the_versions_of_both_worlds_are_those_of_the_lock(environment: str, pla
 
 
 def test_the_committed_heads_are_those_of_todays_question() -> None:
-    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
-    for variant in variants.load(space).values():
+    space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    for variant in settings.load(space).values():
         for platform in variant.wheels:
             pins = wheels.read(space, variant.name, platform)
             text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
@@ -129,8 +127,8 @@ def test_the_committed_heads_are_those_of_todays_question() -> None:
 
 
 def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
-    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
-    zh = variants.get(space, "zh")
+    space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    zh = settings.get(space, "zh")
     assert "d2l==0.17.6" in wheels.roots(space, lock, zh, "linux-64")
     assert wheels.preferences(lock, zh, "linux-64") == {}
     assert wheels.python_version(zh, lock, "linux-64") == "3.9"
@@ -138,8 +136,8 @@ def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
 
 
 def test_where_conda_has_no_torchaudio_the_one_of_that_torch_is_asked() -> None:
-    space, lock = workspace.load(ROOT), lockfile.read(ROOT / "pixi.lock")
-    asked = wheels.roots(space, lock, variants.get(space, "cpu"), "osx-64")
+    space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
+    asked = wheels.roots(space, lock, settings.get(space, "cpu"), "osx-64")
     assert "torch==2.0.1" in asked
     assert "torchaudio==2.0.2" in asked
 
@@ -165,11 +163,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lock_wheels(root: Path, *, update: frozenset[str] = frozenset(), update_all: bool = False) -> list[Path]:
-    space = workspace.load(root)
+    space = manifest.load(root)
     return wheels.lock_wheels(
         space,
         lockfile.read(space.lock),
-        variants.load(space),
+        settings.load(space),
         update=update,
         update_all=update_all,
         say=lambda line: None,
@@ -177,7 +175,7 @@ def lock_wheels(root: Path, *, update: frozenset[str] = frozenset(), update_all:
 
 
 def pins_of(root: Path) -> dict[str, str]:
-    space = workspace.load(root)
+    space = manifest.load(root)
     return {pin.name: pin.version for pin in wheels.read(space, "tiny", platforms.current())}
 
 

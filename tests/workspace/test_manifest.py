@@ -9,7 +9,7 @@ import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, write_workspace
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import manifest
 
 FORGE, PYTORCH, NVIDIA = (
     f"https://conda.anaconda.org/{name}/" for name in ("conda-forge", "pytorch", "nvidia")
@@ -21,16 +21,16 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("D2LENV_LANG", "en")
 
 
-def read(tmp_path: Path, text: str) -> workspace.Workspace:
-    return workspace.load(write_workspace(tmp_path, text))
+def read(tmp_path: Path, text: str) -> manifest.Workspace:
+    return manifest.load(write_workspace(tmp_path, text))
 
 
-def specs(space: workspace.Workspace, environment: str = "default", platform: str = "linux-64") -> list[str]:
+def specs(space: manifest.Workspace, environment: str = "default", platform: str = "linux-64") -> list[str]:
     return [spec.text for spec in space.environments[environment].specs[platform]]
 
 
 def test_the_projects_own_manifest_has_the_environments_of_the_design() -> None:
-    space = workspace.load(ROOT)
+    space = manifest.load(ROOT)
     four = ("linux-64", "osx-64", "osx-arm64", "win-64")
     assert {name: (env.platforms, env.channels) for name, env in space.environments.items()} == {
         "default": (four, (FORGE, PYTORCH)),
@@ -339,20 +339,20 @@ y.workspace = true
 def test_a_manifest_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pixi.toml").write_bytes(b"\xff\xfe[workspace]")
     with pytest.raises(D2lEnvError, match=r"pixi\.toml cannot be read"):
-        workspace.load(tmp_path)
+        manifest.load(tmp_path)
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError, match=r"pixi\.toml cannot be read"):
-        workspace.load(tmp_path)
+        manifest.load(tmp_path)
 
 
 def test_the_workspace_is_found_from_a_folder_below(tmp_path: Path) -> None:
     below = write_workspace(tmp_path) / "a" / "b"
     below.mkdir(parents=True)
-    assert workspace.find(below) == tmp_path
+    assert manifest.find(below) == tmp_path
 
 
 def test_no_workspace_above_is_said(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError, match=r"no pixi\.toml at or above"):
-        workspace.find(tmp_path)
+        manifest.find(tmp_path)

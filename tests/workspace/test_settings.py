@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.workspace import manifest as workspace
-from d2lenv.workspace import settings as variants
+from d2lenv.workspace import manifest, settings
 
 HEAD = """\
 [workspace]
@@ -25,19 +24,19 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("D2LENV_LANG", "en")
 
 
-def load(tmp_path: Path, text: str) -> workspace.Workspace:
+def load(tmp_path: Path, text: str) -> manifest.Workspace:
     (tmp_path / "pixi.toml").write_text(HEAD + text, encoding="utf-8")
-    return workspace.load(tmp_path)
+    return manifest.load(tmp_path)
 
 
 def test_condas_environments_come_first_then_those_of_wheels_alone(tmp_path: Path) -> None:
     space = load(tmp_path, "[tool.d2lenv.environments.zh]\n[tool.d2lenv.environments.cuda]\n")
-    assert list(variants.load(space)) == ["default", "cuda", "zh"]
+    assert list(settings.load(space)) == ["default", "cuda", "zh"]
 
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
-    found = variants.get(load(tmp_path, ""), "cuda")
-    assert found == variants.Variant("cuda", "d2l (cuda)", "", (), 0.0, (), (), "")
+    found = settings.get(load(tmp_path, ""), "cuda")
+    assert found == settings.Settings("cuda", "d2l (cuda)", "", (), 0.0, (), (), "")
 
 
 def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) -> None:
@@ -47,14 +46,14 @@ def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) ->
         '[tool.d2lenv.environments.zh]\ndisplay-name = "中文"\npython = "3.9"\nwheels = ["win-64"]\n'
         'disk-gb = 3\nrequirements = ["d2l==0.17.6"]\n',
     )
-    assert variants.get(space, "zh") == variants.Variant(
+    assert settings.get(space, "zh") == settings.Settings(
         "zh", "中文", "3.9", ("win-64",), 3.0, ("d2l==0.17.6",), ("menus",), "2026-11-20T00:00:00Z"
     )
 
 
 def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError) as caught:
-        variants.get(load(tmp_path, ""), "none")
+        settings.get(load(tmp_path, ""), "none")
     assert caught.value.status == USAGE
     assert "default, cuda" in caught.value.fix
 
@@ -66,18 +65,29 @@ def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path)
         ('wheels = ["linux-32"]', "wheels"),
         ('wheels = ["linux-64"]\nexclude-newer = "yesterday"', "exclude-newer"),
         ('wheels = ["linux-64"]', "exclude-newer"),
+        ('cuda = "cu117"', "cuda"),
+        ("cuda = 12", "cuda"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_table(tmp_path: Path, line: str, key: str) -> None:
     with pytest.raises(D2lEnvError) as caught:
-        variants.load(load(tmp_path, f"[tool.d2lenv.environments.zh]\n{line}\n"))
+        settings.load(load(tmp_path, f"[tool.d2lenv.environments.zh]\n{line}\n"))
     assert f"[tool.d2lenv.environments.zh] {key}" in caught.value.what
     assert caught.value.status == USAGE
 
 
 def test_this_repositorys_own_table_is_right() -> None:
-    found = variants.load(workspace.load(Path(__file__).parents[2]))
+    found = settings.load(manifest.load(Path(__file__).parents[2]))
     assert found["cuda"].wheels == ("linux-64",)
     assert found["zh"].python == "3.9"
     for variant in found.values():
         assert (variant.disk_gb > 0) == bool(variant.wheels), variant.name
+
+
+def test_what_has_a_cuda_build_says_which() -> None:
+    found = settings.load(manifest.load(Path(__file__).parents[2]))
+    assert {name: one.cuda for name, one in found.items() if one.cuda} == {
+        "cuda": "11.7",
+        "cuda12": "12.1",
+        "zh": "10.2",
+    }

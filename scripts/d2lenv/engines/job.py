@@ -12,7 +12,7 @@ from d2lenv.base.messages import tr
 from d2lenv.solve.wheels import Difference
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.settings import Variant
+from d2lenv.workspace.settings import Settings
 
 # In the installers' own words and Rust's numbers: ENOSPC and ERROR_DISK_FULL; EACCES and EROFS.
 _FULL = re.compile(r"no space left|os error (28|112)\b", re.IGNORECASE)
@@ -39,7 +39,7 @@ class Job:
 
     workspace: Workspace
     lock: Lock
-    variant: Variant
+    variant: Settings
     platform: str
     prefix: Path
     building: Path

@@ -62,7 +62,7 @@ def differences(job: Job) -> Sequence[Difference]:
 
 
 def note(job: Job) -> str:
-    if (job.variant.name, job.platform) == ("cpu", "linux-64"):
+    if not job.variant.cuda and job.platform.startswith("linux"):
         return tr(
             "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
             "this is that one"

@@ -22,7 +22,7 @@ from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.settings import Variant
+from d2lenv.workspace.settings import Settings
 
 ENVS = "envs"
 """The folder of the workspace that the exports go to."""
@@ -101,7 +101,7 @@ def of_lock(path: Path, output: Path, request: Request) -> ExportPlan:
 
 
 def _table(
-    workspace: Workspace, lock: Lock, name: str, variant: Variant | None, seen: dict[str, CondaPackage]
+    workspace: Workspace, lock: Lock, name: str, variant: Settings | None, seen: dict[str, CondaPackage]
 ) -> EnvironmentTable:
     one = read.environment(lock, name, **_names(name), seen=seen)
     if name not in workspace.environments or variant is None:
@@ -111,7 +111,7 @@ def _table(
     return replace(one, asked=asked, binder=variant.binder)
 
 
-def _pins(workspace: Workspace, variant: Variant) -> PinTable:
+def _pins(workspace: Workspace, variant: Settings) -> PinTable:
     wanted = (*variant.requirements, *variant.extra)
     return PinTable(
         environment=variant.name,

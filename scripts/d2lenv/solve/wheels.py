@@ -28,7 +28,7 @@ from d2lenv.solve import uv
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.lockfile import digest as conda_digest
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.settings import Variant
+from d2lenv.workspace.settings import Settings
 
 _RESOLVE_TIMEOUT_S = 900.0
 # uv's names for the platforms: glibc 2.28 and macOS 13 as the conda lock assumes (d2lenv.platforms).
@@ -159,23 +159,25 @@ def digest(pins: Iterable[Pin]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
 
 
-def python_version(variant: Variant, lock: Lock, platform: str) -> str:
+def python_version(settings: Settings, lock: Lock, platform: str) -> str:
     """Return ``3.10``: the environment's own, else the one in pixi.lock.
 
     Raises:
         D2lEnvError: if pixi.lock has no Python for it either.
     """
-    if variant.python:
-        return variant.python
-    records = lock.records(variant.name, platform) if platform in lock.platforms(variant.name) else ()
+    if settings.python:
+        return settings.python
+    records = lock.records(settings.name, platform) if platform in lock.platforms(settings.name) else ()
     for record in records:
         if record.name.normalized == "python":
             return ".".join(str(record.version).split(".")[:2])
     raise D2lEnvError(
         tr(
-            "no Python is known for the wheels of {name} for {platform}", name=variant.name, platform=platform
+            "no Python is known for the wheels of {name} for {platform}",
+            name=settings.name,
+            platform=platform,
         ),
-        fix=tr("give [tool.d2lenv.environments.{name}] a `python`, or no `wheels`", name=variant.name),
+        fix=tr("give [tool.d2lenv.environments.{name}] a `python`, or no `wheels`", name=settings.name),
         status=USAGE,
     )
 
@@ -201,31 +203,31 @@ def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]
     ]
 
 
-def roots(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> list[str]:
-    """What the resolver is asked for: the variant's own list, or the manifest's packages as locked."""
-    if variant.requirements:
-        return [*variant.requirements, *variant.extra]
-    conda = locked_versions(lock, variant.name, platform)
+def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
+    """What the resolver is asked for: the settings's own list, or the manifest's packages as locked."""
+    if settings.requirements:
+        return [*settings.requirements, *settings.extra]
+    conda = locked_versions(lock, settings.name, platform)
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
-    wanted = {spec.name for spec in workspace.environments[variant.name].specs[platform]}
+    wanted = {spec.name for spec in workspace.environments[settings.name].specs[platform]}
     asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
     torch = conda["torch"][1] if "torch" in conda else ""
     if "torchaudio" not in conda and torch in _TORCHAUDIO:
         asked.append(f"torchaudio=={_TORCHAUDIO[torch]}")
-    return [*asked, *variant.extra]
+    return [*asked, *settings.extra]
 
 
-def preferences(lock: Lock, variant: Variant, platform: str) -> dict[str, str]:
+def preferences(lock: Lock, settings: Settings, platform: str) -> dict[str, str]:
     """Index name → the version in pixi.lock, which the resolver takes where it can."""
-    if variant.requirements:
+    if settings.requirements:
         return {}
-    return {name: version for name, (_, version) in locked_versions(lock, variant.name, platform).items()}
+    return {name: version for name, (_, version) in locked_versions(lock, settings.name, platform).items()}
 
 
 def resolve(
-    workspace: Workspace, lock: Lock, variant: Variant, platform: str, present: Mapping[str, str]
+    workspace: Workspace, lock: Lock, settings: Settings, platform: str, present: Mapping[str, str]
 ) -> list[Pin]:
-    """Resolve (variant, platform) with uv.
+    """Resolve (settings, platform) with uv.
 
     Args:
         present: index name → version to keep where pixi.lock says nothing and the question allows it.
@@ -233,23 +235,23 @@ def resolve(
     Raises:
         D2lEnvError: uv failed; its reason is given.
     """
-    preferred = {**present, **preferences(lock, variant, platform)}
+    preferred = {**present, **preferences(lock, settings, platform)}
     with tempfile.TemporaryDirectory() as folder:
         asked, answer = Path(folder) / "requirements.in", Path(folder) / "requirements.txt"
-        asked.write_text("\n".join(roots(workspace, lock, variant, platform)) + "\n", encoding="utf-8")
+        asked.write_text("\n".join(roots(workspace, lock, settings, platform)) + "\n", encoding="utf-8")
         # uv prefers the versions of an output file that is already there.
         answer.write_text(
             "".join(f"{name}=={version}\n" for name, version in sorted(preferred.items())), encoding="utf-8"
         )
         arguments: list[str | Path] = [
             *("pip", "compile", "--quiet", asked, "--output-file", answer, "--python", sys.executable),
-            *("--python-version", python_version(variant, lock, platform)),
+            *("--python-version", python_version(settings, lock, platform)),
             *("--python-platform", _UV_PLATFORMS[platform]),
-            *("--exclude-newer", variant.exclude_newer),
+            *("--exclude-newer", settings.exclude_newer),
             *("--only-binary", ":all:", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-sources"),
         ]
-        _run(arguments, tr("{name} for {platform} cannot be resolved", name=variant.name, platform=platform))
+        _run(arguments, tr("{name} for {platform} cannot be resolved", name=settings.name, platform=platform))
         return parse(answer.read_text(encoding="utf-8"), answer.name)
 
 
@@ -277,26 +279,26 @@ def _run(arguments: Sequence[str | Path], failure: str) -> None:
         )
 
 
-def head_of(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -> list[str]:
+def head_of(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
     """The comment lines at the top of the file: from what it was made, and with which question."""
-    python = python_version(variant, lock, platform)
+    python = python_version(settings, lock, platform)
     question = [
         python,
-        variant.exclude_newer,
-        *roots(workspace, lock, variant, platform),
-        *(f"{name} {version}" for name, version in sorted(preferences(lock, variant, platform).items())),
+        settings.exclude_newer,
+        *roots(workspace, lock, settings, platform),
+        *(f"{name} {version}" for name, version in sorted(preferences(lock, settings, platform).items())),
     ]
     lines = [
-        f"{variant.name} for {platform}, Python {python}: every wheel by version and sha256.",
+        f"{settings.name} for {platform}, Python {python}: every wheel by version and sha256.",
         "Generated by `d2lenv lock`; do not edit. Install with:",
         f"    uv pip install --require-hashes --only-binary :all: -r requirements-{platform}.txt",
     ]
-    if variant.requirements:
-        lines.append(f"From [tool.d2lenv.environments.{variant.name}] in pixi.toml.")
+    if settings.requirements:
+        lines.append(f"From [tool.d2lenv.environments.{settings.name}] in pixi.toml.")
     else:
         lines.append("Versions are those of pixi.lock wherever the package index has them. Its digest:")
-        lines.append(f"    {variant.name}/{platform} {conda_digest(lock, variant.name, platform).digest}")
-    if variant.name == "cpu" and platform == "linux-64":
+        lines.append(f"    {settings.name}/{platform} {conda_digest(lock, settings.name, platform).digest}")
+    if not settings.cuda and platform.startswith("linux"):
         lines.append("The index has only the CUDA build of PyTorch for Linux; it runs on the CPU too.")
     lines.append(f"Question: sha256 {hashlib.sha256(chr(10).join(question).encode()).hexdigest()}")
     return lines
@@ -305,7 +307,7 @@ def head_of(workspace: Workspace, lock: Lock, variant: Variant, platform: str) -
 def lock_wheels(
     workspace: Workspace,
     lock: Lock,
-    variants: Mapping[str, Variant],
+    every: Mapping[str, Settings],
     *,
     update: frozenset[str] = frozenset(),
     update_all: bool = False,
@@ -322,13 +324,13 @@ def lock_wheels(
     """
     given_up = {canonicalize_name(name) for name in update}
     given_up |= {canonicalize_name(CONDA_TO_PYPI[name]) for name in update if name in CONDA_TO_PYPI}
-    todo: list[tuple[Variant, str, list[str], dict[str, str]]] = []
-    for variant in variants.values():
-        for platform in variant.wheels:
-            head = head_of(workspace, lock, variant, platform)
+    todo: list[tuple[Settings, str, list[str], dict[str, str]]] = []
+    for settings in every.values():
+        for platform in settings.wheels:
+            head = head_of(workspace, lock, settings, platform)
             try:
-                pins = read(workspace, variant.name, platform)
-                text = path_of(workspace, variant.name, platform).read_text(encoding="utf-8")
+                pins = read(workspace, settings.name, platform)
+                text = path_of(workspace, settings.name, platform).read_text(encoding="utf-8")
             except D2lEnvError:
                 pins, text = [], ""
             if not update and not update_all and text == text_of(pins, head):
@@ -336,13 +338,13 @@ def lock_wheels(
             present = (
                 {} if update_all else {pin.name: pin.version for pin in pins if pin.name not in given_up}
             )
-            todo.append((variant, platform, head, present))
+            todo.append((settings, platform, head, present))
 
-    def answer(item: tuple[Variant, str, list[str], dict[str, str]]) -> tuple[Path, str]:
-        variant, platform, head, present = item
-        say(tr("resolving the wheels of {name} for {platform}", name=variant.name, platform=platform))
-        pins = resolve(workspace, lock, variant, platform, present)
-        return path_of(workspace, variant.name, platform), text_of(pins, head)
+    def answer(item: tuple[Settings, str, list[str], dict[str, str]]) -> tuple[Path, str]:
+        settings, platform, head, present = item
+        say(tr("resolving the wheels of {name} for {platform}", name=settings.name, platform=platform))
+        pins = resolve(workspace, lock, settings, platform, present)
+        return path_of(workspace, settings.name, platform), text_of(pins, head)
 
     uv.program()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
     # uv waits for the index most of the time.

@@ -133,7 +133,7 @@ def _engine_of(prefix: Path, asked: str) -> str:
     return str(stated) if asked == "auto" else asked
 
 
-def _check_space(workspace: Workspace, variant: variants.Variant, base: Path, *, builds: int) -> None:
+def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *, builds: int) -> None:
     """Each build with a cache of its own; the files of a prefix are those of its cache."""
     platform = platforms.current()
     lock = lockfile.read(workspace.lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,8 @@ from d2lenv.workspace.manifest import Workspace
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One environment as the ``wheels`` engine and the notebooks see it.
+class Settings:
+    """The settings of one environment: what the ``wheels`` engine, the exports and the notebooks go by.
 
     Attributes:
         name: the environment.
@@ -30,6 +31,7 @@ class Variant:
         exclude_newer: the index as of this moment.
         exported: whether `d2lenv export` makes its files without being asked by name.
         binder: whether Binder gets this environment.
+        cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``; empty for CPU.
     """
 
     name: str
@@ -42,13 +44,14 @@ class Variant:
     exclude_newer: str
     exported: bool = True
     binder: bool = False
+    cuda: str = ""
 
 
-def load(workspace: Workspace) -> Mapping[str, Variant]:
-    """Every environment of the workspace, conda's first, then those of wheels alone.
+def load(workspace: Workspace) -> Mapping[str, Settings]:
+    """Return the settings of every environment, conda's first, then those of wheels alone.
 
     Raises:
-        D2lEnvError: a value of ``[tool.d2lenv]`` is off; the message names it.
+        D2lEnvError: if a value of ``[tool.d2lenv]`` is off; the message names it.
     """
     tool = workspace.tool
     tables: dict[str, dict[str, Any]] = tool.get("environments", {})
@@ -56,14 +59,14 @@ def load(workspace: Workspace) -> Mapping[str, Variant]:
     shared: dict[str, Any] = {
         key: tool[key] for key in ("exclude-newer", "extra-requirements") if key in tool
     }
-    return {name: _variant(workspace, name, {**shared, **tables.get(name, {})}) for name in names}
+    return {name: _settings(workspace, name, {**shared, **tables.get(name, {})}) for name in names}
 
 
-def get(workspace: Workspace, name: str) -> Variant:
-    """The environment called ``name``.
+def get(workspace: Workspace, name: str) -> Settings:
+    """Return the settings of the environment called ``name``; every command looks an environment up here.
 
     Raises:
-        D2lEnvError: there is none; the message lists those that exist.
+        D2lEnvError: if there is none; the message lists those that exist.
     """
     found = load(workspace)
     if name not in found:
@@ -75,7 +78,7 @@ def get(workspace: Workspace, name: str) -> Variant:
     return found[name]
 
 
-def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
+def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Settings:
     def bad(key: str, why: str) -> D2lEnvError:
         place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {key}"
         return D2lEnvError(tr("{place} cannot be read", place=place), why=why, status=USAGE)
@@ -99,7 +102,10 @@ def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
     except ValueError as error:
         if platforms:
             raise bad("exclude-newer", str(error)) from error
-    return Variant(
+    cuda = str(table.get("cuda", ""))
+    if cuda and not re.fullmatch(r"\d+\.\d+", cuda):
+        raise bad("cuda", tr("`{value}` is not a version of CUDA, as 11.7", value=cuda))
+    return Settings(
         name=name,
         display_name=str(table.get("display-name", f"d2l ({name})")),
         python=str(table.get("python", "")),
@@ -110,4 +116,5 @@ def _variant(workspace: Workspace, name: str, table: dict[str, Any]) -> Variant:
         exclude_newer=moment,
         exported=bool(table.get("export", True)),
         binder=bool(table.get("binder", False)),
+        cuda=cuda,
     )

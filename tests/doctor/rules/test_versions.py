@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from d2lenv.doctor.model import Expected, Locked
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.doctor.rules import versions
 from d2lenv.facts import torch as matrix
@@ -116,6 +117,25 @@ def test_a_cpu_build_that_was_asked_for_is_fine(conda: Environment) -> None:
     conda.conda("pytorch", "2.0.1", "py3.10_cpu_0", channel="pytorch", dist="torch")
     conda.conda("cpuonly", "2.0", "0", channel="pytorch")
     assert "D2L023" not in conda.findings(gpu=RTX)
+
+
+@pytest.mark.parametrize(
+    ("platform", "locked", "intended"),
+    [
+        ("linux-64", Locked("pytorch", "2.0.1", "py3.10_cpu_0"), True),
+        ("linux-64", Locked("pytorch", "2.0.1", "py3.10_cuda11.7_cudnn8.5.0_0"), False),
+        ("linux-64", Locked("torch", "2.0.1+cpu"), True),
+        ("linux-64", Locked("torch", "1.12.0"), False),
+        ("win-64", Locked("torch", "1.12.0"), True),
+    ],
+)
+def test_the_lock_says_whether_a_cpu_build_is_meant_not_the_environments_name(
+    env: Environment, platform: str, locked: Locked, intended: bool
+) -> None:
+    env.torch(local="+cpu", cuda=None)
+    for name in ("mine", "cuda"):
+        expected = Expected(name, platform, Path("lock"), conda=locked.name == "pytorch", packages=(locked,))
+        assert ("D2L023" not in env.findings(gpu=RTX, expected=expected)) == intended
 
 
 def test_a_build_that_cannot_be_read_is_not_called_a_cpu_build(env: Environment) -> None:

@@ -10,7 +10,17 @@ from packaging.version import Version
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
-from d2lenv.doctor.model import TRIO, Command, Context, Found, Problem, from_distribution, joined, parsed
+from d2lenv.doctor.model import (
+    TRIO,
+    Command,
+    Context,
+    Expected,
+    Found,
+    Problem,
+    from_distribution,
+    joined,
+    parsed,
+)
 from d2lenv.facts import torch as matrix
 from d2lenv.prefix.read import Distribution, Prefix
 
@@ -210,7 +220,18 @@ def cpu_build(context: Context) -> Iterator[Problem]:
 def _cpu_on_purpose(context: Context) -> bool:
     mutex = context.prefix.conda_package("pytorch-mutex")
     asked = context.prefix.conda_package("cpuonly") or (mutex is not None and mutex.build == "cpu")
-    return bool(asked) or (context.expected is not None and "cuda" not in context.expected.environment)
+    return bool(asked) or (context.expected is not None and _locked_for_cpu(context.expected))
+
+
+def _locked_for_cpu(expected: Expected) -> bool:
+    """Return True if the lock has a CPU build of PyTorch there."""
+    for package in expected.packages:
+        if package.name == "pytorch":
+            return "cuda" not in package.build
+        if package.name == "torch":
+            # The index's wheels for Linux are CUDA builds, the others' are not.
+            return package.version.endswith("+cpu") or not expected.platform.startswith("linux")
+    return False
 
 
 def _with_cuda(context: Context, torch: str, cuda: str) -> Iterator[Command]:
