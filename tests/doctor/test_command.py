@@ -142,7 +142,7 @@ def test_a_fix_that_never_ends_is_stopped(healthy: Path, monkeypatch: pytest.Mon
         yield Problem("warning", "one", fix=(Command((sys.executable, "-c", "input()"), safe=True),))
 
     def late(*args: object, **kwargs: object) -> None:
-        raise subprocess.TimeoutExpired("x", 1)
+        raise TimeoutError
 
     monkeypatch.setattr(doctor, "FINDINGS", (("D2L001", check),))
     monkeypatch.setattr(subprocess, "run", late)

@@ -60,14 +60,14 @@ def test_no_process_of_it_imports_from_the_working_folder(home: Home, tmp_path: 
 
 def test_the_second_build_is_cold_unless_warm(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[dict[str, str]] = []
-    real = subprocess.run
+    real = process.run
 
     def spying(command: list[str], **options: object) -> object:
         if "build" in command:
-            commands.append(options["env"])  # type: ignore[arg-type]
+            commands.append(options["environ"])  # type: ignore[arg-type]
         return real(command, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(repro.subprocess, "run", spying)
+    monkeypatch.setattr(process, "run", spying)
     repro.repro(home.workspace, "tiny", engine="wheels", say=lambda _line: None)
     repro.repro(home.workspace, "tiny", engine="wheels", warm=True, say=lambda _line: None)
     caches = [environment["UV_CACHE_DIR"] for environment in commands]

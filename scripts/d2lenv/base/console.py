@@ -39,6 +39,16 @@ def say(text: str) -> None:
     out().print(printable_lines(text), markup=False, soft_wrap=True)
 
 
+def write(*lines: str) -> None:
+    """Write lines that are ready for the terminal, their colour included, on standard output.
+
+    What the encoding (Windows' code page 936) does not have is shown as an escape.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
 def note(text: str) -> None:
     """Print a line of progress or explanation on standard error."""
     with suppress(OSError):  # the terminal was closed: there is nobody left to tell

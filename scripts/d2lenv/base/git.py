@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 from d2lenv.base import process
@@ -26,7 +25,7 @@ def git(root: Path, *words: str) -> str:
         raise GitError("git: command not found")
     try:
         done = process.run([program, "-C", root, *words], timeout_s=TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise GitError(str(error)) from error
     if done.returncode:
         raise GitError(done.stderr.strip())

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
+from d2lenv.base.messages import tr
+
 _STDERR = 2
 
 # `sys` is built in: nothing is looked up on the path before the folder is off it.
@@ -77,6 +79,19 @@ def which(name: str, environ: Mapping[str, str], *, outside: Sequence[Path] = ()
     return None
 
 
+Done = subprocess.CompletedProcess[str]
+"""A process that has ended: ``returncode``, ``stdout``, ``stderr``."""
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    """Turn subprocess's own exception into Python's, which is an OSError as all else that can go wrong."""
+    try:
+        yield
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(tr("no end after {seconds} s", seconds=f"{error.timeout:g}")) from error
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -85,7 +100,7 @@ def run(
     environ: Mapping[str, str] | None = None,
     shown: bool = False,
     text: str = "",
-) -> subprocess.CompletedProcess[str]:
+) -> Done:
     """Run ``command`` and return its status and both outputs as text.
 
     Args:
@@ -94,20 +109,21 @@ def run(
 
     Raises:
         OSError: if it cannot be started.
-        subprocess.TimeoutExpired: if it takes longer than ``timeout_s``; it is killed then.
+        TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
     """
-    return subprocess.run(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=None if shown else subprocess.PIPE,
-        encoding="utf-8",
-        errors="backslashreplace",
-        timeout=timeout_s,
-        check=False,
-        input=text,
-        cwd=cwd,
-        env=None if environ is None else dict(environ),
-    )
+    with _timed():
+        return subprocess.run(
+            [str(word) for word in command],
+            stdout=subprocess.PIPE,
+            stderr=None if shown else subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=timeout_s,
+            check=False,
+            input=text,
+            cwd=cwd,
+            env=None if environ is None else dict(environ),
+        )
 
 
 def run_visibly(
@@ -125,17 +141,18 @@ def run_visibly(
 
     Raises:
         OSError: if it cannot be started.
-        subprocess.TimeoutExpired: if it takes longer than ``timeout_s``; it is killed then.
+        TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
     """
-    return subprocess.run(
-        [str(word) for word in command],
-        stdout=_STDERR if aside else None,
-        timeout=timeout_s,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        cwd=cwd,
-        env=None if environ is None else dict(environ),
-    ).returncode
+    with _timed():
+        return subprocess.run(
+            [str(word) for word in command],
+            stdout=_STDERR if aside else None,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            env=None if environ is None else dict(environ),
+        ).returncode
 
 
 class Conversation:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from d2lenv.base import process
-from d2lenv.base.console import note
+from d2lenv.base.console import note, write
 from d2lenv.base.messages import printable, tr
 from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
@@ -50,30 +48,23 @@ def heading(context: Context) -> str:
 
 def report(context: Context, findings: Sequence[Finding], probes: Sequence[Probe]) -> None:
     """The whole answer: prefix, table of names, findings, summary."""
-    _say(heading(context), "")
+    write(heading(context), "")
     _names(context)
     # The explanation of the two names belongs to their table.
     for finding in findings:
         if finding.code == "D2L001":
-            _say(*layout.wrap(finding.why, layout.WIDTH), "")
+            write(*layout.wrap(finding.why, layout.WIDTH), "")
     _findings(findings, str(context.prefix.path) + os.sep)
     _probes(probes)
-    _say(summary(findings, probes))
+    write(summary(findings, probes))
     if commands(findings):
-        _say(tr("`--fix` lists the commands"))
+        write(tr("`--fix` lists the commands"))
 
 
 def plan_report(findings: Sequence[Finding]) -> None:
     """The answer of ``--plan``."""
     _findings(findings, "")
-    _say(summary(findings, ()) if findings else tr("nothing speaks against it"))
-
-
-def _say(*lines: str) -> None:
-    # A terminal or a pipe that is no UTF-8 (Windows' code page 936) shows what it cannot encode as escapes.
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    write(summary(findings, ()) if findings else tr("nothing speaks against it"))
 
 
 def _names(context: Context) -> None:
@@ -86,7 +77,7 @@ def _names(context: Context) -> None:
         [row.imported, *([printable(row.conda) or "-"] if conda else []), printable(row.pip) or "-", row.what]
         for row in rows
     ]
-    _say(*layout.table(headers, cells), "")
+    write(*layout.table(headers, cells), "")
 
 
 def _findings(findings: Sequence[Finding], prefix: str) -> None:
@@ -94,7 +85,7 @@ def _findings(findings: Sequence[Finding], prefix: str) -> None:
     for finding in findings:
         severity = layout.coloured(_severity(finding.severity), finding.severity)
         title = printable(finding.title)
-        _say(f"{severity}  {finding.code}  {layout.coloured(title, 'bold')}")
+        write(f"{severity}  {finding.code}  {layout.coloured(title, 'bold')}")
         _part(tr("found"), (_found(item, prefix) for item in finding.found[:_MOST_FOUND]))
         if len(finding.found) > _MOST_FOUND:
             _part("", [tr("and {n} more (`--json` lists them)", n=len(finding.found) - _MOST_FOUND)])
@@ -103,8 +94,8 @@ def _findings(findings: Sequence[Finding], prefix: str) -> None:
         for number, command in enumerate(finding.fix):
             label = tr("type") if command.argv else tr("do")
             # Not wrapped: it is there to be copied.
-            _say(_label(label if number == 0 else "") + plain_lines(str(command)))
-        _say("")
+            write(_label(label if number == 0 else "") + plain_lines(str(command)))
+        write("")
 
 
 def plain_lines(text: str) -> str:
@@ -124,7 +115,7 @@ def _label(label: str) -> str:
 
 def _part(label: str, texts: Iterable[str]) -> None:
     lines = [line for text in texts for line in layout.wrap(text, layout.WIDTH - _INDENT)]
-    _say(*(_label(label if number == 0 else "") + line for number, line in enumerate(lines)))
+    write(*(_label(label if number == 0 else "") + line for number, line in enumerate(lines)))
 
 
 def _probes(probes: Sequence[Probe]) -> None:
@@ -132,7 +123,7 @@ def _probes(probes: Sequence[Probe]) -> None:
         return
     states = {"ok": tr("ok"), "failed": tr("failed"), "not-checked": tr("not checked")}
     rows = [[probe.name, states[probe.state], printable(probe.detail)] for probe in probes]
-    _say(*layout.table([tr("started"), tr("result"), ""], rows), "")
+    write(*layout.table([tr("started"), tr("result"), ""], rows), "")
 
 
 def summary(findings: Sequence[Finding], probes: Sequence[Probe]) -> str:
@@ -219,8 +210,8 @@ def print_commands(findings: Sequence[Finding]) -> None:
     last = None
     for finding, command in commands(findings):
         if finding is not last:
-            _say(f"# {finding.code} {printable(finding.title)}")
-        _say(printable(str(command)) if command.argv else f"# {printable(str(command))}")
+            write(f"# {finding.code} {printable(finding.title)}")
+        write(printable(str(command)) if command.argv else f"# {printable(str(command))}")
         last = finding
 
 
@@ -260,7 +251,7 @@ def _run(command: Command, context: Context) -> bool:
             cwd=Path(context.prefix.path.anchor),
             environ=process.python_environment(context.environ),
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         note(tr("no answer within {n} s", n=int(FIX_TIMEOUT_S)))
         return False
     except OSError as error:

@@ -10,13 +10,13 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.solve import uv
@@ -120,17 +120,10 @@ def probe(path: Path, source: str) -> Interpreter | None:
     the wheels are chosen for (an Intel Python on Apple silicon).
     """
     try:
-        done = subprocess.run(
-            # -B: a finished prefix is probed too, and bytecode would name the folder that it was built in.
-            [str(path), "-I", "-B", "-c", _PROBE],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        # -B: a finished prefix is probed too, and bytecode would name the folder that it was built in.
+        done = process.run([path, "-I", "-B", "-c", _PROBE], timeout_s=_PROBE_TIMEOUT_S)
         (major, minor), implementation, bits, machine, base = json.loads(done.stdout)
-    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, TypeError):
         return None
     if done.returncode != 0 or implementation != "cpython" or bits != 64:
         return None
@@ -169,7 +162,7 @@ def _from_uv(version: str, say: Callable[[str], None]) -> Interpreter | None:
     def run(arguments: list[str]) -> str:
         try:
             done = uv.run("python", *arguments, timeout_s=_DOWNLOAD_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -7,7 +7,6 @@ a file that is changed in place changes in the cache as well.
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -172,7 +171,7 @@ def _run(arguments: list[str | Path], *, shown: bool) -> str:
         done = uv.run(
             *arguments, timeout_s=_TIMEOUT_S, shown=shown, pip_index=True, UV_PYTHON_DOWNLOADS="never"
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return tr("no end after {seconds} s", seconds=f"{_TIMEOUT_S:g}")
     except OSError as error:
         return str(error)

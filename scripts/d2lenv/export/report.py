@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from d2lenv.base.console import note, out, print_json
+from d2lenv.base.console import note, print_json, say
 from d2lenv.base.errors import FAILED
 from d2lenv.base.messages import tr
 from d2lenv.export.formats.registry import REQUIREMENTS
@@ -24,16 +24,16 @@ def report(plan: ExportPlan, result: ExportResult, as_json: bool) -> int:
     for text in plan.notes:
         note(tr("note: {text}", text=text))
     for path in result.written:
-        _say(tr("written: {path}", path=path))
+        say(tr("written: {path}", path=path))
     for path in result.removed:
-        _say(tr("removed: {path}", path=path))
+        say(tr("removed: {path}", path=path))
     for problem in result.problems:
         _say_problem(problem)
     for text in plan.incomplete:
-        _say(tr("left out: {text}; --conda-only writes it without them", text=text))
+        say(tr("left out: {text}; --conda-only writes it without them", text=text))
     count, total = sum(problem.kind != REQUIREMENTS for problem in result.problems), len(plan.texts)
     if count:
-        _say(
+        say(
             tr(
                 "{count} of {total} files are not what the lock gives; `d2lenv export` writes them again",
                 count=count,
@@ -41,7 +41,7 @@ def report(plan: ExportPlan, result: ExportResult, as_json: bool) -> int:
             )
         )
     elif not failed:
-        _say(tr("{count} exported files are what the lock gives", count=total))
+        say(tr("{count} exported files are what the lock gives", count=total))
     return FAILED if failed else 0
 
 
@@ -63,13 +63,9 @@ def _say_problem(problem: FileProblem) -> None:
         "stale": tr("stale"),
         REQUIREMENTS: tr("not the lock's"),
     }
-    _say(tr("{kind}: {path}", kind=kinds[problem.kind], path=problem.path))
+    say(tr("{kind}: {path}", kind=kinds[problem.kind], path=problem.path))
     lines = problem.detail.splitlines()
     for line in lines[:SHOWN_LINES]:
-        _say(line)
+        say(line)
     if len(lines) > SHOWN_LINES:
-        _say(tr("… {count} more lines; --json has them all", count=len(lines) - SHOWN_LINES))
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
+        say(tr("… {count} more lines; --json has them all", count=len(lines) - SHOWN_LINES))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +62,7 @@ def _version(python: Path) -> str:
     code = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
     try:
         return process.run([python, "-I", "-S", "-c", code], timeout_s=_START_TIMEOUT_S).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return ""
 
 
@@ -92,7 +91,7 @@ def _ask(python: Path, root: Path, files: Sequence[Compiled], empty: str) -> Ite
             [python, *options, _CHILD], timeout_s=_TIMEOUT_S, cwd=Path(empty), text=json.dumps(question)
         )
         answers = [str(answer) for answer in json.loads(done.stdout)]
-    except subprocess.TimeoutExpired as error:
+    except TimeoutError as error:
         raise OSError(0, tr("no end after {seconds} s", seconds=f"{_TIMEOUT_S:g}")) from error
     except (ValueError, TypeError) as error:
         why = done.stderr.strip()[-500:] or tr("status {status}", status=done.returncode)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import TimeoutExpired
 
 from packaging.utils import canonicalize_name
 
@@ -86,7 +85,7 @@ def describe(python: Path) -> Interpreter:
                 packages=packages,
             )
         why = answer.stderr.strip()[-500:]
-    except (OSError, TimeoutExpired, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         why = str(error)
     raise D2lEnvError(
         tr("the Python of this environment does not run: {path}", path=python),

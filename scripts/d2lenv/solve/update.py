@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -198,7 +197,7 @@ def _run_pixi(
     say(tr("running {command}", command=" ".join(command)))
     try:
         status = process.run_visibly(command, timeout_s=_PIXI_TIMEOUT_S, environ=os.environ, aside=True)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise D2lEnvError(
             tr("pixi did not run to its end; pixi.lock is as pixi left it"),
             why=str(error),

@@ -12,7 +12,6 @@ import configparser
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -74,7 +73,7 @@ def program() -> str:
 
 def run(
     *arguments: str | Path, timeout_s: float, shown: bool = False, pip_index: bool = False, **variables: str
-) -> subprocess.CompletedProcess[str]:
+) -> process.Done:
     """Run uv and return its status and outputs; standard error stays empty if it is shown.
 
     Args:
@@ -84,7 +83,7 @@ def run(
 
     Raises:
         OSError: if it cannot be started.
-        subprocess.TimeoutExpired: if it takes longer than ``timeout_s``; it is killed then.
+        TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
     """
     with tempfile.TemporaryDirectory(prefix="d2lenv-uv-") as folder:
         environ = environment(os.environ)

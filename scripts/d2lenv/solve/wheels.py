@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -264,7 +263,7 @@ def _run(arguments: Sequence[str | Path], failure: str) -> None:
     try:
         # A Python to build with is never needed here: without this uv tries, slowly, to download one.
         done = uv.run(*arguments, timeout_s=_RESOLVE_TIMEOUT_S, UV_PYTHON_DOWNLOADS="never")
-    except subprocess.TimeoutExpired as error:
+    except TimeoutError as error:
         raise D2lEnvError(
             failure, why=tr("no end after {seconds} s", seconds=f"{_RESOLVE_TIMEOUT_S:g}")
         ) from error

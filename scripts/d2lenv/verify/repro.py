@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -220,7 +219,7 @@ def _build(
             shown=True,
         )
         answer = json.loads(done.stdout)
-    except subprocess.TimeoutExpired as error:
+    except TimeoutError as error:
         raise D2lEnvError(
             tr("the build of {name} failed", name=name),
             why=tr("no end after {seconds} s", seconds=f"{_TIMEOUT_S:g}"),

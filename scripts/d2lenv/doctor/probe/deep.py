@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ def _one(python: Path, name: str, timeout_s: float) -> Probe:
         done = process.run(
             [python, "-c", _PROGRAM, name], timeout_s=timeout_s, environ=environment, cwd=Path(python.anchor)
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return Probe(name, "failed", tr("no answer within {n} s", n=int(timeout_s)))
     except OSError as error:
         return Probe(name, "failed", str(error))
