@@ -91,6 +91,16 @@ def remove(path: Path) -> Command:
     return Command((*words, str(path)))
 
 
+def other_python(context: Context) -> Command:
+    """Make an environment with the Python of the English book beside this one."""
+    return Command(("uv", "venv", "--python", "3.10", f"{context.prefix.path}-3.10"))
+
+
+def export(name: str, value: str) -> Command:
+    """Set a variable in this shell; it changes no file."""
+    return Command(text=f"set {name}={value}" if os.name == "nt" else f"export {name}={value}")
+
+
 def _python(context: Context) -> str:
     python = context.prefix.python
     return str(python if python is not None else context.prefix.path)

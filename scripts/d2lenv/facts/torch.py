@@ -142,15 +142,19 @@ def release(torch: str) -> Release | None:
 
 
 def fitting(python: str) -> str:
-    """The torch to install for a Python: the English book's where it runs, else the newest known pair."""
-    wanted = [_BOOK, *reversed(RELEASES)]
-    if python:
-        at = Version(python)
-        for version in wanted:
-            item = RELEASES[version]
-            if item.vision and Version(item.pythons[0]) <= at <= Version(item.pythons[1]):
-                return version
-    return _BOOK
+    """Return the torch to install: the English book's where it runs, else the newest known pair.
+
+    Empty when no release in the table is made for ``python``.
+    """
+    if not python:
+        return _BOOK
+    return next((v for v in (_BOOK, *reversed(RELEASES)) if RELEASES[v].vision and made_for(v, python)), "")
+
+
+def made_for(torch: str, python: str) -> bool:
+    """Return True if release ``torch`` of the table has wheels for Python ``3.10``."""
+    first, last = RELEASES[torch].pythons
+    return Version(first) <= Version(python) <= Version(last)
 
 
 def architectures(torch: str, cuda: str) -> tuple[tuple[int, ...], int] | None:

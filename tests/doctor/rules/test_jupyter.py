@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from doctor.environments import LINUX, Environment, commands, spoil
+from d2lenv.doctor.model import Context
+from d2lenv.doctor.rules import jupyter
+from d2lenv.prefix.read import read
+from doctor.environments import LINUX, NO_GPU, Environment, commands, spoil
 
 
 @pytest.fixture
@@ -65,17 +70,75 @@ def user_kernel(env: Environment, program: str) -> Path:
     return folder / "kernel.json"
 
 
-def test_a_kernel_in_the_home_folder_hides_the_environments(env: Environment) -> None:
+def test_an_old_jupyter_finds_the_kernel_in_the_home_folder_first(env: Environment) -> None:
+    env.dist("jupyter-core", "4.12.0")
     file = user_kernel(env, "/opt/anaconda/bin/python")
     found = env.findings()["D2L052"]
-    assert commands(found)[0].endswith("-m jupyter kernelspec remove python3")
+    assert commands(found) == [f"rm -r -- {file.parent}"]  # its Python is gone
     spoil(file)
     assert {"D2L052", "D2L099"} & set(env.findings()) == {"D2L099"}
 
 
+def test_another_environments_kernel_in_the_home_folder_is_left_to_it(
+    env: Environment, tmp_path: Path
+) -> None:
+    env.dist("jupyter-core", "4.12.0")
+    other = Environment(tmp_path / "other")
+    user_kernel(env, str(other.path / "bin" / "python"))
+    assert commands(env.findings()["D2L052"]) == ["export JUPYTER_PREFER_ENV_PATH=1"]
+    assert "D2L052" not in env.findings(environ={"JUPYTER_PREFER_ENV_PATH": "1"})
+
+
+@pytest.mark.parametrize(
+    ("core", "kind", "environ", "hidden"),
+    [
+        ("5.9.1", "venv", {}, False),
+        ("5.9.1", "conda", {}, False),
+        ("5.9.1", "base", {}, True),
+        ("5.9.1", "venv", {"JUPYTER_PREFER_ENV_PATH": "0"}, True),
+        ("4.12.0", "venv", {}, True),
+        ("4.6.3", "venv", {"JUPYTER_PREFER_ENV_PATH": "1"}, True),
+        ("", "venv", {}, False),  # no Jupyter, nothing that looks anywhere
+    ],
+)
+def test_kernels_are_looked_for_in_the_order_of_the_installed_jupyter_core(
+    tmp_path: Path, core: str, kind: str, environ: dict[str, str], hidden: bool
+) -> None:
+    env = Environment(tmp_path / "env", kind="venv" if kind == "venv" else "conda")
+    if kind == "base":
+        env.conda("conda", "24.1.0")
+    if core:
+        env.dist("jupyter-core", core)
+    env.kernel("python3", ["python", "-m", "ipykernel_launcher"])
+    user_kernel(env, "/opt/anaconda/bin/python")
+    assert ("D2L052" in env.findings(environ=environ)) is hidden
+
+
 def test_a_kernel_in_the_home_folder_that_starts_this_python_is_fine(env: Environment) -> None:
+    env.dist("jupyter-core", "4.12.0")
     user_kernel(env, str(env.path / "bin" / "python"))
     assert "D2L052" not in env.findings()
+
+
+def test_a_kernel_that_was_registered_for_another_environment_is_left_alone(
+    env: Environment, tmp_path: Path
+) -> None:
+    """`ipykernel install --prefix JUPYTERS --name other` is how one Jupyter serves several environments."""
+    other = Environment(tmp_path / "other")
+    env.kernel("other", [str(other.path / "bin" / "python"), "-m", "ipykernel_launcher"])
+    assert "D2L051" not in env.findings()
+    gone = env.kernel("older", ["/gone/bin/python", "-m", "ipykernel_launcher"])
+    assert commands(env.findings()["D2L050"]) == [f"rm -r -- {gone.parent}"]
+    assert not env.findings()["D2L050"].safe
+
+
+def test_a_linked_folder_of_kernels_is_not_rewritten_unasked(env: Environment, tmp_path: Path) -> None:
+    other = Environment(tmp_path / "other")
+    other.kernel("python3", [str(other.path / "bin" / "python"), "-m", "ipykernel_launcher"])
+    kernels = env.path / "share" / "jupyter" / "kernels"
+    shutil.rmtree(kernels)
+    kernels.symlink_to(other.path / "share" / "jupyter" / "kernels")
+    assert not env.findings()["D2L051"].safe
 
 
 def test_jupyter_without_ipykernel_is_an_error(tmp_path: Path) -> None:
@@ -159,3 +222,16 @@ def test_without_torch_there_is_no_answer(tmp_path: Path) -> None:
 def test_a_build_that_cannot_be_read_leaves_the_answer_open(env: Environment) -> None:
     spoil(env.site / "torch" / "version.py")
     assert env.findings()["D2L057"].found[2].version == "the build is unknown"
+
+
+def test_the_order_is_what_jupyter_core_itself_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that runs the tests has a real one."""
+    from jupyter_core import paths
+
+    for value in (None, "1", "0"):
+        environ = {} if value is None else {"JUPYTER_PREFER_ENV_PATH": value}
+        monkeypatch.delenv("JUPYTER_PREFER_ENV_PATH", raising=False)
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        context = Context(prefix=read(Path(sys.prefix)), machine=LINUX, gpu=NO_GPU, environ=environ)
+        assert jupyter._prefers_environment(context) is paths.prefer_environment_over_user()

@@ -59,15 +59,28 @@ def test_d2l_without_torch_is_an_error_with_the_books_version(env: Environment) 
     assert "torch==1.12.0 torchvision==0.13.0" in commands(found)[0]
 
 
-def test_a_plain_environment_without_torch_is_a_warning(env: Environment) -> None:
-    assert env.findings()["D2L002"].severity == "warning"
+@pytest.mark.parametrize(
+    "installed",
+    [(), ("tensorflow",), ("jupyterlab", "ipykernel"), ("d2lenv", "click"), ("d2l", "tensorflow")],
+)
+def test_torch_is_not_offered_where_nothing_needs_it(env: Environment, installed: tuple[str, ...]) -> None:
+    for name in installed:
+        env.dist(name, "1.0.3")
+    assert "D2L002" not in env.findings()
 
 
 @pytest.mark.parametrize(
-    ("python", "torch"), [("3.10", "torch==2.0.1"), ("3.12", "torch==2.13.0"), ("3.99", "torch==2.0.1")]
+    ("python", "command"),
+    [
+        ("3.10", "torch==2.0.1 torchvision==0.15.2"),
+        ("3.12", "torch==2.13.0 torchvision==0.28.0"),
+        ("3.99", "uv venv --python 3.10"),
+    ],
 )
-def test_the_torch_that_is_offered_exists_for_the_python(tmp_path: Path, python: str, torch: str) -> None:
-    assert torch in commands(Environment(tmp_path / "env", python=python).findings()["D2L002"])[0]
+def test_the_torch_that_is_offered_exists_for_the_python(tmp_path: Path, python: str, command: str) -> None:
+    env = Environment(tmp_path / "env", python=python)
+    env.dist("torchvision", "0.15.2")
+    assert command in commands(env.findings()["D2L002"])[0]
 
 
 def test_torch_with_unreadable_metadata_still_counts_as_installed(env: Environment) -> None:

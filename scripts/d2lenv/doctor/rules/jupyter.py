@@ -37,11 +37,21 @@ def _same(context: Context, program: str) -> bool:
     return os.path.dirname(a) == b and bool(_OWN.fullmatch(os.path.basename(a)))  # noqa: PTH119, PTH120
 
 
-def _again(context: Context, name: str) -> Command:
+def _own(spec: Kernelspec) -> bool:
+    """Return True for the kernels that this environment's own Python is expected behind.
+
+    Any other name was chosen by a person (`ipykernel install --name`) and may stand for another environment.
+    """
+    return spec.name == "python3" or spec.name.startswith("d2l-")
+
+
+def _again(context: Context, spec: Kernelspec) -> Command:
     prefix = context.prefix
     python = str(prefix.python or "python")
-    argv = (python, "-m", "ipykernel", "install", "--prefix", str(prefix.path), "--name", name)
-    return Command(argv, safe=prefix.kind in ("venv", "conda") and prefix.python is not None)
+    argv = (python, "-m", "ipykernel", "install", "--prefix", str(prefix.path), "--name", spec.name)
+    # A linked folder of kernels is not this environment's alone.
+    inside = spec.file.resolve().is_relative_to(prefix.path.resolve())
+    return Command(argv, safe=inside and prefix.kind in ("venv", "conda") and prefix.python is not None)
 
 
 def _user_folder(context: Context) -> Path:
@@ -74,7 +84,7 @@ def kernel_gone(context: Context) -> Iterator[Problem]:
                 tr("the kernel `{name}` points to a Python that is gone", name=spec.name),
                 "kernelspec",
                 (Found(program, "", str(spec.file)),),
-                (_again(context, spec.name),),
+                (_again(context, spec) if _own(spec) else fixes.remove(spec.file.parent),),
             )
 
 
@@ -90,7 +100,7 @@ def kernel_elsewhere(context: Context) -> Iterator[Problem]:
             or not Path(program).exists()
         ):
             continue
-        if not _same(context, program):
+        if _own(spec) and not _same(context, program):
             yield Problem(
                 "error" if spec.name == "python3" else "warning",
                 tr("the kernel `{name}` runs another Python than this environment's", name=spec.name),
@@ -99,13 +109,34 @@ def kernel_elsewhere(context: Context) -> Iterator[Problem]:
                     Found(program, "", str(spec.file)),
                     Found(tr("this environment"), "", str(context.prefix.python or "")),
                 ),
-                (_again(context, spec.name),),
+                (_again(context, spec),),
             )
 
 
+def _prefers_environment(context: Context) -> bool:
+    """Return True if this environment's Jupyter looks into the environment before the home folder.
+
+    That is `prefer_environment_over_user` of jupyter_core: since 5.0 a virtual environment, or a conda
+    environment that is not the base one, comes first if it is the user's own. JUPYTER_PREFER_ENV_PATH decides
+    before that, since 4.8.
+    """
+    core = parsed(context.version("jupyter-core"))
+    chosen = context.environ.get("JUPYTER_PREFER_ENV_PATH")
+    if chosen is not None and core is not None and core >= Version("4.8"):
+        return chosen.lower() not in ("no", "n", "false", "off", "0", "0.0")
+    if core is None or core < Version("5") or not os.access(context.prefix.path, os.W_OK):
+        return False
+    if context.prefix.kind == "conda":
+        return context.prefix.conda_package("conda") is None
+    return context.prefix.kind == "venv"
+
+
 def user_kernel_shadows(context: Context) -> Iterator[Problem]:
-    """A kernelspec in the home folder has the same name as this environment's and is found before it, so
-    notebooks start that one's Python. It is left from `ipykernel install --user` in another environment."""
+    """A kernelspec in the home folder has the same name as this environment's, and this environment's Jupyter
+    finds it first, so notebooks start that one's Python. It is left from `ipykernel install --user` in
+    another environment."""
+    if not context.version("jupyter-core") or _prefers_environment(context):
+        return
     names = {spec.name for spec in context.prefix.kernelspecs}
     trouble: list[Unreadable] = []
     for spec in read_kernelspecs(_user_folder(context), trouble):
@@ -116,20 +147,16 @@ def user_kernel_shadows(context: Context) -> Iterator[Problem]:
                 tr("the kernel `{name}` in the home folder hides this environment's", name=spec.name),
                 "kernelspec",
                 (Found(program, "", str(spec.file)),),
-                (
-                    Command(
-                        (
-                            str(context.prefix.python or "python"),
-                            "-m",
-                            "jupyter",
-                            "kernelspec",
-                            "remove",
-                            spec.name,
-                        )
-                    ),
-                ),
+                (_unshadowed(spec, program),),
             )
     context.trouble.extend(trouble)
+
+
+def _unshadowed(spec: Kernelspec, program: str) -> Command:
+    """A kernel whose Python is gone can go too. Another environment's is left to it: the order is changed."""
+    if Path(program).is_absolute() and not Path(program).exists():
+        return fixes.remove(spec.file.parent)
+    return fixes.export("JUPYTER_PREFER_ENV_PATH", "1")
 
 
 def no_kernel(context: Context) -> Iterator[Problem]:

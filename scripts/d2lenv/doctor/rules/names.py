@@ -97,24 +97,32 @@ def two_names(context: Context) -> Iterator[Problem]:
         )
 
 
+_OTHER_FRAMEWORKS = ("tensorflow", "mxnet", "jax", "paddlepaddle")
+
+
 def torch_missing(context: Context) -> Iterator[Problem]:
-    """Neither conda's `pytorch` nor pip's `torch` is here, so `import torch` fails with ModuleNotFoundError.
-    d2l does not bring PyTorch: it has to be installed beside it, and before it, so that d2l's own pins
-    have the last word."""
+    """Neither conda's `pytorch` nor pip's `torch` is here, so `import torch` fails with ModuleNotFoundError,
+    and something that is installed needs it. d2l does not bring PyTorch: it has to be installed beside it,
+    and before it, so that d2l's own pins have the last word."""
     if context.version("torch") or "torch" in context.prefix.modules:
         return
-    needing = [name for name in ("d2l", "torchvision", "torchaudio") if context.version(name)]
+    needing = [name for name in ("torchvision", "torchaudio") if context.version(name)]
+    # d2l serves other frameworks too.
+    if context.version("d2l") and not any(context.version(name) for name in _OTHER_FRAMEWORKS):
+        needing.insert(0, "d2l")
+    if not needing:
+        return
     torch = (
         "1.12.0" if context.version("d2l").startswith("0.") else matrix.fitting(context.prefix.python_minor)
     )
-    specs = (f"torch=={torch}", f"torchvision=={matrix.RELEASES[torch].vision[0]}")
-    conda = (f"pytorch={torch}", specs[1].replace("==", "="))
+    specs = (f"torch=={torch}", f"torchvision=={matrix.RELEASES[torch].vision[0]}") if torch else ()
+    conda = (f"pytorch={torch}", *(spec.replace("==", "=") for spec in specs[1:]))
     yield Problem(
-        "error" if needing else "warning",
+        "error",
         tr("PyTorch is not installed in this environment"),
         "torch",
         tuple(Found(name, context.version(name)) for name in needing),
-        (fixes.install(context, conda, specs),),
+        (fixes.install(context, conda, specs) if torch else fixes.other_python(context),),
     )
 
 

@@ -195,7 +195,7 @@ def user_site(context: Context) -> Iterator[Problem]:
             ),
             shadows[0].key,
             tuple(from_distribution(item) for item in shadows),
-            (Command(text=_export("PYTHONNOUSERSITE", "1")),),
+            (fixes.export("PYTHONNOUSERSITE", "1"),),
         )
 
 
@@ -217,10 +217,6 @@ def pythonpath(context: Context) -> Iterator[Problem]:
                 tuple(from_distribution(item) for item in shadows),
                 (Command(text="set PYTHONPATH=" if os.name == "nt" else "unset PYTHONPATH"),),
             )
-
-
-def _export(name: str, value: str) -> str:
-    return f"set {name}={value}" if os.name == "nt" else f"export {name}={value}"
 
 
 def _shadows(context: Context, folder: Path) -> list[Distribution]:
