@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from d2lenv.base.errors import D2lEnvError
 from d2lenv.export import plan
 from d2lenv.export.formats.registry import FORMATS
 from export.command import code, lock_text, run, snapshot
@@ -96,3 +97,16 @@ def test_a_changed_lock_makes_its_exports_stale(root: Path) -> None:
     assert "envs/cpu/conda-lock.yml" in changed
     assert "envs/cpu/conda-linux-64.lock" in changed
     assert "envs/cpu/conda-win-64.lock" not in changed  # its platform is as it was
+
+
+def test_a_file_that_cannot_be_removed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert code(run(root)) == 0
+    (root / "envs" / "cpu" / "sbom-gone-64.cdx.json").write_text("{}", encoding="utf-8")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    result = run(root)
+    assert isinstance(result.exception, D2lEnvError)
+    assert "sbom-gone-64.cdx.json cannot be removed" in str(result.exception)

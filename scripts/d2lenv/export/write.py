@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 
 from d2lenv.base import files
+from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.export.formats.registry import REQUIREMENTS
 from d2lenv.export.plan import ExportPlan
@@ -66,7 +68,7 @@ def write(plan: ExportPlan) -> tuple[list[str], list[str]]:
     """Write the files that differ and remove stale ones; return (written, removed).
 
     Raises:
-        D2lEnvError: if a file cannot be written.
+        D2lEnvError: if a file cannot be written or removed.
     """
     written: list[str] = []
     for path, text in sorted(plan.texts.items()):
@@ -76,8 +78,19 @@ def write(plan: ExportPlan) -> tuple[list[str], list[str]]:
             written.append(path)
     removed = stale(plan)
     for path in removed:
-        (plan.root / path).unlink()
+        _remove(plan.root / path)
     return written, removed
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise D2lEnvError(
+            tr("{path} cannot be removed", path=path),
+            why=error.strerror or str(error),
+            fix=tr("make its folder writable, then run the command again"),
+        ) from error
 
 
 def run(plan: ExportPlan, request: Request) -> ExportResult:
