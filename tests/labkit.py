@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from d2lenv.learn import server
+from d2lenv.learn.lab import Lab
+from d2lenv.learn.server import RunningLab
 
 # Speaks the few addresses that are used, writes what Jupyter writes, and starts a "kernel" with a child.
 STAND_IN = """
@@ -110,6 +117,28 @@ def plant(folder: Path, names: list[str], hits: Path) -> None:
         if name.isidentifier() and not name.startswith("__"):
             text = f"open({str(hits / name)!r}, 'w').close()\n"
             (folder / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+def run_until(made: Lab, environ: dict[str, str], after: Callable[[RunningLab], object]) -> RunningLab:
+    """Run the lab in this thread and do ``after``, which ends it, in another when it is ready."""
+    ready: list[RunningLab] = []
+
+    def on_ready(running: RunningLab) -> None:
+        ready.append(running)
+        threading.Thread(target=after, args=(running,)).start()
+
+    assert server.run(made, environ, on_ready) == 0
+    return ready[0]
+
+
+def ctrl_c(running: RunningLab | None = None) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def said(environ: dict[str, str]) -> dict[str, Any]:
+    """What the stand-in has written of itself."""
+    found: dict[str, Any] = json.loads(Path(environ["STAND_IN_SAYS"]).read_text(encoding="utf-8"))
+    return found
 
 
 def gone(pid: int) -> bool:

@@ -18,7 +18,8 @@ import pytest
 import proofkit
 from channelkit import ROOT, d2lenv, small_snapshot, write_workspace
 from d2lenv.cli.app import cli
-from d2lenv.learn.lab import Answer
+from d2lenv.learn.lab import Lab
+from d2lenv.learn.server import RunningLab
 from proofkit import Home
 from smokekit import notebook, written
 
@@ -137,11 +138,17 @@ def test_every_document_has_the_same_head_and_is_described(
 
 
 def test_what_the_lab_prints_is_described_too(documented: dict[str, set[str]]) -> None:
-    assert not set(Answer.__dataclass_fields__) - documented["lab"]
+    values = {
+        **dict.fromkeys(Lab.__dataclass_fields__, Path()),
+        "kernels": ("k",),
+        "host": "h",
+        "opens": "/lab",
+    }
+    assert not {*RunningLab(Lab(**values), 1).as_json()} - documented["lab"]
 
 
 def test_every_command_is_asked_here() -> None:
     names = set(cli.commands) | {"books get"}
     names.remove("books")
-    names.remove("lab")  # needs an environment with JupyterLab; tests/learn/test_lab.py reads its document
+    names.remove("lab")  # needs an environment with JupyterLab; tests/learn/test_server.py reads its document
     assert names == {name for name in names if any(words.startswith(name) for words in COMMANDS)}

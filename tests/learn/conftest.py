@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import labkit
-from d2lenv.learn import lab
+from d2lenv.learn import preparation
+from d2lenv.learn.lab import Lab
 
 
 @pytest.fixture
@@ -41,15 +42,15 @@ def prefix(tmp_path: Path) -> Path:
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "my notebooks"
     folder.mkdir()
-    (folder / lab.START_NOTEBOOK).write_text("{}", encoding="utf-8")
+    (folder / preparation.START_NOTEBOOK).write_text("{}", encoding="utf-8")
     return folder
 
 
 @pytest.fixture
-def prepare(tmp_path: Path, prefix: Path, root: Path, environ: dict[str, str]) -> Callable[..., lab.Lab]:
-    def call(**options: Any) -> lab.Lab:
+def prepare(tmp_path: Path, prefix: Path, root: Path, environ: dict[str, str]) -> Callable[..., Lab]:
+    def call(**options: Any) -> Lab:
         options = {"environ": environ, "say": lambda _: None, "state": tmp_path / "state"} | options
         state = options.pop("state")
-        return lab.prepare("cuda", prefix, prefix / "bin" / "python", root, state, **options)
+        return preparation.prepare("cuda", prefix, prefix / "bin" / "python", root, state, **options)
 
     return call

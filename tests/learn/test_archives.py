@@ -101,9 +101,7 @@ def test_a_file_that_is_no_archive_and_one_that_unpacks_to_too_much_are_refused(
 def test_an_archive_with_another_sha256_than_the_known_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(
-        archives.ARCHIVES, "en", archives.Archive("https://books.example/a.zip", "1.0.3", "0" * 64)
-    )
+    monkeypatch.setitem(archives.BOOKS, "en", archives.Book("https://books.example/a.zip", "1.0.3", "0" * 64))
     with pytest.raises(D2lEnvError, match="not the archive that it should be"):
         archives.get("en", archive(tmp_path / "a.zip", "pytorch/a.ipynb"), tmp_path / "en")
 

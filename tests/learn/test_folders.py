@@ -15,7 +15,9 @@ import pytest
 
 import labkit
 from d2lenv.base.files import open_private
-from d2lenv.learn import folders, lab
+from d2lenv.learn import folders, server
+from d2lenv.learn.lab import Lab
+from d2lenv.learn.server import RunningLab
 from diskkit import read_only
 
 modes = pytest.mark.skipif(os.name == "nt", reason="not checked on Windows: it has no modes")
@@ -129,7 +131,7 @@ def open_home(environ: dict[str, str]) -> Iterator[Path]:
 @labkit.as_root
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_second_user_can_read_no_file_that_holds_the_token(
-    open_home: Path, environ: dict[str, str], prepare: Callable[..., lab.Lab], existed: bool
+    open_home: Path, environ: dict[str, str], prepare: Callable[..., Lab], existed: bool
 ) -> None:
     if existed:  # as the lab made it before 2026-11-24
         (open_home / ".local" / "share" / "jupyter" / "runtime").mkdir(parents=True)
@@ -137,10 +139,10 @@ def test_a_second_user_can_read_no_file_that_holds_the_token(
     holding: list[Path] = []
     readable: list[str] = []
 
-    def look(answer: lab.Answer) -> None:
+    def look(running: RunningLab) -> None:
         files = [path for path in open_home.rglob("*") if path.is_file()]
         holding.extend(path for path in files if made.token.encode() in path.read_bytes())
-        for place in (open_home, *(f"/proc/{answer.pid}/{name}" for name in ("cmdline", "environ"))):
+        for place in (open_home, *(f"/proc/{running.pid}/{name}" for name in ("cmdline", "environ"))):
             command = ["grep", "-rl", "--", made.token, str(place)]
             found = subprocess.run(
                 command, user=labkit.SECOND_USER, capture_output=True, text=True, timeout=60
@@ -148,6 +150,8 @@ def test_a_second_user_can_read_no_file_that_holds_the_token(
             readable.extend(found.stdout.splitlines())
         os.kill(os.getpid(), signal.SIGINT)
 
-    assert lab.run(made, environ, lambda answer: threading.Thread(target=look, args=(answer,)).start()) == 0
+    assert (
+        server.run(made, environ, lambda running: threading.Thread(target=look, args=(running,)).start()) == 0
+    )
     assert {path.suffix for path in holding} == {".html", ".log"}
     assert readable == []

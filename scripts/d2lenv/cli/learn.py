@@ -14,8 +14,8 @@ from d2lenv.base.messages import tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
-    from d2lenv.learn.lab import Answer, Lab
     from d2lenv.learn.saved import Library
+    from d2lenv.learn.server import RunningLab
 
 
 @click.command(
@@ -69,30 +69,30 @@ def lab(
     as_json: bool,
 ) -> int:
     from d2lenv.base.console import note
-    from d2lenv.learn import lab
+    from d2lenv.learn import preparation, server
     from d2lenv.prefix import locations
 
-    prefix = (prefix or lab.find_or_build(place.workspace(), environment, note)).absolute()
+    prefix = (prefix or preparation.find_or_build(place.workspace(), environment, note)).absolute()
     root = place.root()
-    ready = lab.prepare(
+    lab = preparation.prepare(
         environment, prefix, locations.interpreter(prefix), (folder or root / "notebooks").absolute(),
         root / ".d2lenv" / "lab" / environment,
         host=host, port=port, browser=not no_browser, environ=os.environ, say=note,
     )  # fmt: skip
-    status = lab.run(ready, os.environ, lambda answer: _print_answer(ready, answer, as_json))
+    status = server.run(lab, os.environ, lambda running: _print_running(running, as_json))
     note(tr("the lab has ended, and its kernels with it"))
     return status
 
 
-def _print_answer(ready: Lab, answer: Answer, as_json: bool) -> None:
-    from d2lenv.base.console import note, print_json
-    from d2lenv.learn import lab
+def _print_running(running: RunningLab, as_json: bool) -> None:
+    from d2lenv.base.console import print_json
+    from d2lenv.learn import server
 
     if as_json:
-        print_json("lab", True, answer.as_json())
+        print_json("lab", True, running.as_json())
         sys.stdout.flush()
     else:
-        lab.show(ready, answer, os.environ, note)
+        server.show(running, os.environ)
 
 
 @click.command(
@@ -208,7 +208,7 @@ def books_get(
     from d2lenv.learn import archives, books
 
     target, digest = archives.get(edition, archive, folder or place.root() / "books" / edition, framework)
-    count, book = len(books.find(target)), archives.ARCHIVES[edition]
+    count, book = len(books.find(target)), archives.BOOKS[edition]
     if as_json:
         known = bool(book.sha256)
         data = {"folder": str(target), "notebooks": count, "sha256": digest, "sha256_known": known}

@@ -30,12 +30,12 @@ from d2lenv.base.messages import printable, tr
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A book's archive of notebooks.
+class Book:
+    """An edition whose notebooks are an archive.
 
     Attributes:
-        address: where the book says that it is.
-        sha256: of the file; empty because nobody has been seen to state it.
+        address: where the book says that the archive is.
+        sha256: of the archive; empty because nobody has been seen to state it.
         d2l: the release of the library that its notebooks need.
     """
 
@@ -44,9 +44,9 @@ class Archive:
     sha256: str = ""
 
 
-ARCHIVES = {
-    "en": Archive("https://d2l.ai/d2l-en-1.0.3.zip", "1.0.3"),
-    "zh": Archive("https://zh-v2.d2l.ai/d2l-zh-2.0.0.zip", "0.17.6"),
+BOOKS = {
+    "en": Book("https://d2l.ai/d2l-en-1.0.3.zip", "1.0.3"),
+    "zh": Book("https://zh-v2.d2l.ai/d2l-zh-2.0.0.zip", "0.17.6"),
 }
 
 FRAMEWORKS = ("pytorch", "mxnet", "tensorflow", "jax", "paddle")
@@ -79,7 +79,7 @@ def get(edition: str, archive: Path | None, target: Path, framework: str = "pyto
     if os.path.lexists(target):
         raise _taken(target)
     with _opened(archive) as file:
-        digest = _checked_digest(file, archive, ARCHIVES[edition].sha256)
+        digest = _checked_digest(file, archive, BOOKS[edition].sha256)
         building = target.with_name(f".{target.name}.unpacking-{os.getpid()}")
         try:
             _remove_stale(target)
@@ -94,7 +94,7 @@ def get(edition: str, archive: Path | None, target: Path, framework: str = "pyto
 
 
 def _where(edition: str) -> D2lEnvError:
-    address = ARCHIVES[edition].address
+    address = BOOKS[edition].address
     name = address.rsplit("/", 1)[1]
     return D2lEnvError(
         tr("d2lenv does not download {name}: no sha256 is known to check it with", name=name),
