@@ -14,7 +14,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 import labkit
-from d2lenv.learn import lab
+from d2lenv.learn import lab, preparation
 from d2lenv.learn.lab import Lab
 
 

@@ -14,7 +14,7 @@ from d2lenv.base.messages import tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
-    from d2lenv.learn.saved import Library
+    from d2lenv.learn.library import Library
     from d2lenv.learn.server import RunningLab
 
 
@@ -130,16 +130,16 @@ def saved(
     notebook: Path | None,
     as_json: bool,
 ) -> None:
-    from d2lenv.learn import saved
+    from d2lenv.learn import library, saved
 
     if prefix is None:
         prefix = saved.find_prefix(place.workspace, environment, os.environ)
-    library = saved.read(prefix)
+    found = library.read(prefix)
     if notebook is not None:
-        _saved_notebook(library, notebook, module, as_json)
+        _saved_notebook(found, notebook, module, as_json)
         return
-    modules = list(library.modules) if every else [saved.module_named(library, module or "torch")]
-    _saved_entries(library, name, modules, as_json)
+    modules = list(found.modules) if every else [library.module_named(found, module or "torch")]
+    _saved_entries(found, name, modules, as_json)
 
 
 def _saved_notebook(library: Library, notebook: Path, module: str | None, as_json: bool) -> None:
