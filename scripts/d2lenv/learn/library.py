@@ -92,7 +92,7 @@ def read(prefix: Path) -> Library:
 
 
 def parse(source: str) -> ast.Module:
-    """Parse Python without a word about it: a reader's ``"\\d"`` is not ours to warn of.
+    """Parse Python without a word about it: a reader's doubtful escape sequence is not ours to warn of.
 
     Raises:
         SyntaxError: if it is no Python, or nested too deeply.
