@@ -29,7 +29,7 @@ from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import settings as variants
 
 ROOT = Path(__file__).resolve().parents[1]
-UV_LIMIT = 1.3
+UV_LIMIT = 1.25
 PIP_LIMIT = 30.0
 PIP_NEEDS = 9e9
 """Bytes: the cache, what fills it and the environment, the latter two one after the other."""

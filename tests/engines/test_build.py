@@ -398,7 +398,7 @@ def job_at(root: Path, prefix: Path) -> Job:
         building=prefix.with_name(f".{prefix.name}.building-1"),
         fresh=False,
         python=None,
-        link_mode="",
+        link_mode=None,
         link_scripts=False,
         say=lambda line: None,
     )

@@ -315,3 +315,13 @@ def test_a_configuration_beside_the_checkout_does_not_redirect_the_build(
     built = install(tmp_path, tmp_path / "prefix")
     assert wheelkit.run_of(built.python, "-c", "import greet") == ""
     assert not elsewhere.exists()
+
+
+def test_a_workspace_named_by_a_relative_path_is_served(
+    tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    built = build.build(
+        workspace.load(Path("root")), "tiny", engine="wheels", check_space=False, say=lambda line: None
+    )
+    assert wheelkit.run_of(built.python, "-c", "import greet") == ""

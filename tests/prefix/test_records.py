@@ -96,14 +96,14 @@ def test_two_wheels_may_share_a_file_and_conflict_only_when_it_differs(tmp_path:
         (folder / "METADATA").write_text(f"Name: {name}\nVersion: 1\n", encoding="utf-8")
         lines = [
             "same.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0",
-            f"other.py,sha256={digest},0",
-            f"../../../bin/{name},sha256={digest},0",
+            f"../../../bin/other,sha256={digest},0",
+            "../../../bin/same,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0",
             f"{name}-1.dist-info/RECORD,,",
         ]
         (folder / "RECORD").write_text("\n".join(lines), encoding="utf-8")
-    found = records.conflicts(prefixes.read(tmp_path))
+    found = records.conflicts(tmp_path)
     assert found == {
-        f"{SITE}/other.py": {
+        "bin/other": {
             "one": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "two": "0" * 64,
         }

@@ -28,6 +28,12 @@ from d2lenv.cli import shared
 )
 @shared.python
 @click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
+@click.option(
+    "--link-mode",
+    type=click.Choice(["copy", "hardlink", "clone"]),
+    metavar="copy|hardlink|clone",
+    help=tr("How the wheels engine gets files from uv's cache (default: clone where the disk can)."),
+)
 @click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
 @click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
 @shared.as_json

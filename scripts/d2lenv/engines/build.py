@@ -61,7 +61,7 @@ def build(
     prefix: Path | None = None,
     python: Path | None = None,
     fresh: bool = False,
-    link_mode: str = "",
+    link_mode: str | None = None,
     link_scripts: bool = False,
     check_space: bool = True,
     say: Callable[[str], None],
@@ -73,7 +73,7 @@ def build(
         prefix: where; the default is ``.pixi/envs/NAME`` for pixi and ``.d2lenv/NAME-ENGINE`` otherwise.
         python: interpreter for the wheels engine.
         fresh: build although a prefix with the right digest is there, from a cache that was read in full.
-        link_mode: how the wheels engine gets files from its cache: copy, hardlink, clone; uv's own if empty.
+        link_mode: how the wheels engine gets files from its cache: copy, hardlink, clone.
         link_scripts: let conda packages run their post-link scripts.
         check_space: refuse when the disk has less room than the build needs.
         say: receives lines of progress.

@@ -32,7 +32,7 @@ class Job:
         building: where it is built; renamed to ``prefix`` unless the engine builds in place.
         fresh: build anew, and trust nothing that only ``stat`` vouches for.
         python: the interpreter that the reader asked for (wheels engine).
-        link_mode: how files get from the cache into the prefix; empty for the engine's own way.
+        link_mode: how files get from the cache into the prefix; None for the engine's own way.
         link_scripts: whether packages may run their post-link scripts.
         say: receives lines of progress.
     """
@@ -45,7 +45,7 @@ class Job:
     building: Path
     fresh: bool
     python: Path | None
-    link_mode: str
+    link_mode: str | None
     link_scripts: bool
     say: Callable[[str], None]
 

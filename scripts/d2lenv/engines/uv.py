@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.engines import interpreters
+from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import locations, records
-from d2lenv.prefix import read as prefixes
 from d2lenv.solve import uv, wheels
 from d2lenv.solve.wheels import Difference, Pin
 from d2lenv.workspace import settings
@@ -104,16 +104,49 @@ def _twin(job: Job) -> str:
 def build(job: Job) -> Mapping[str, str]:
     """Make a virtual environment in ``job.building`` with every pin, each verified against its sha256.
 
+    Returns:
+        path → sha256 (hex) of the files that are in it as they are in their wheels.
+
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
     """
     version = wheels.python_version(job.variant, job.lock, job.platform)
-    python = interpreters.find(version, job.python, job.say)
+    pins = _pins(job)
+    cache, seen, python = _look_around(job, version, pins)
     job.say(f"Python {version}: {python.path} ({python.source})")
-    job.say(tr("installing {count} packages into {prefix}", count=len(_pins(job)), prefix=job.prefix))
+    job.say(tr("installing {count} packages into {prefix}", count=len(pins), prefix=job.prefix))
+    good, bad = wheel_cache.judge(cache, seen, job.say)
+    wheel_cache.throw_out(bad, job.say)
+    _install(job, python)
+    there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good))
+    if unknown := {pin.name for pin in pins} - set(there.names):
+        wheel_cache.refuse_changed(job.building, unknown)
+    # Scripts and data are not where they are in their wheels, so their lines of RECORD are compared.
+    _settle_conflicts(job, {**there.shared, **records.conflicts(job.building)})
+    return there.content
+
+
+def _look_around(
+    job: Job, version: str, pins: list[Pin]
+) -> tuple[Path, wheel_cache.Survey, interpreters.Interpreter]:
+    """Find uv's cache, what ``stat`` says of it, and a Python, which is mostly waiting for other programs."""
+    uv.program()  # found before the thread starts: sysconfig, which it asks, fills its table without a lock
+
+    def survey() -> tuple[Path, wheel_cache.Survey]:
+        cache = wheel_cache.root()
+        return cache, wheel_cache.survey(cache, pins, fresh=job.fresh)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        surveyed = pool.submit(survey)
+        python = interpreters.find(version, job.python, job.say)
+        cache, seen = surveyed.result()
+    return cache, seen, python
+
+
+def _install(job: Job, python: interpreters.Interpreter) -> None:
     # What uv's cache holds needs no network, not even to be asked whether it is there.
     if not _attempt(job, python, ("--offline",), shown=False):
-        return {}
+        return
     job.say(tr("not all of them are in uv's cache; asking the package index"))
     shown = sys.stderr.isatty()
     reason = _attempt(job, python, (), shown=shown)
@@ -123,7 +156,6 @@ def build(job: Job) -> Mapping[str, str]:
             why=tr("see uv's message above") if shown else reason,
             fix=_next_step(reason),
         )
-    return {}
 
 
 def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...], *, shown: bool) -> str:
@@ -132,37 +164,43 @@ def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...
     Args:
         shown: uv draws its progress on the terminal, and says there itself what went wrong.
     """
-    requirements = wheels.path_of(job.workspace, job.variant.name, job.platform)
     venv: list[str | Path] = [
         # Relocatable: it is built beside its place and renamed.
         *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.variant.name}"),
         *("--python", python.path, job.building),
     ]
-    install: list[str | Path] = [
+    return _run(venv, shown=False) or _run([*_install_words(job), *options], shown=shown)
+
+
+def _install_words(job: Job) -> list[str | Path]:
+    requirements = wheels.path_of(job.workspace, job.variant.name, job.platform)
+    return [
         *("pip", "install", "--python", job.building, "--requirements", requirements),
-        *("--require-hashes", "--only-binary", ":all:", "--no-deps", *options),
+        *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
         *(("--link-mode", job.link_mode) if job.link_mode else ()),
     ]
-    return _run(venv, shown=False) or _run(install, shown=shown) or _settle_conflicts(job, install)
 
 
-def _settle_conflicts(job: Job, install: list[str | Path]) -> str:
-    """Give a file that two wheels bring to the one whose name comes first; returns why that failed.
+def _settle_conflicts(job: Job, shared: Mapping[str, Mapping[str, str]]) -> None:
+    """Give a file that two wheels bring to the one whose name comes first.
 
     uv installs in parallel and lets the last one win, so `jupyter.py`, which jupyter 1.0.0 and jupyter-core
     both have, was now one and now the other (seen 2026-11-22 with `d2lenv repro`).
     """
     wrong: set[str] = set()
-    for path, owners in records.conflicts(prefixes.read(job.building)).items():
+    for path, owners in shared.items():
         winner = min(owners)
         if hashlib.sha256((job.building / path).read_bytes()).hexdigest() != owners[winner]:
             wrong.add(winner)
     # The last one that is put back has the last word: where three meet, the first of the names.
     for winner in sorted(wrong, reverse=True):
-        reason = _run([*install, "--reinstall-package", winner], shown=False)
-        if reason:
-            return reason
-    return ""
+        words = [*_install_words(job), "--offline", "--reinstall-package", winner]
+        if reason := _run(words, shown=False):
+            raise D2lEnvError(
+                tr("the wheels of {name} cannot be installed", name=job.variant.name),
+                why=reason,
+                fix=_next_step(reason),
+            )
 
 
 def _run(arguments: list[str | Path], *, shown: bool) -> str:

@@ -5,7 +5,8 @@ changed in the cache, and with it in every later build. Reading a whole cache ag
 long as building, so a look is noted: size, time, mode and inode of every entry and the sha256 of every file.
 An entry of which ``stat`` says the same is taken to be the same; when one differs, all are read again.
 
-Somebody who changes a file and puts its time and size back is not found here, but by ``d2lenv verify``.
+Somebody who changes a file and puts its time back is found by :func:`late`, unless an environment was built
+or deleted since: that is left to ``d2lenv verify``, which reads everything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from d2lenv.prefix.scan import Tree, digests
 
 _FORMAT = 1
+_MOMENT_NS = 250_000_000
 
 
 class Fact(NamedTuple):
@@ -55,8 +57,17 @@ class Archive:
 
     def changed(self) -> list[str]:
         """Return the paths of which ``stat`` says something else than was noted."""
+        return self.compare()[0]
+
+    def compare(self) -> tuple[list[str], list[str]]:
+        """Compare what was noted with what ``stat`` says.
+
+        Returns:
+            the paths of which it says something else, and those of the files that :func:`late` names.
+        """
         root, lstat = f"{self.folder}/", os.lstat
         found: list[str] = []
+        times: list[tuple[int, str]] = []
         for path, (mode, size, mtime_ns, inode, _) in self.facts.items():
             try:
                 now = lstat(root + path)
@@ -65,13 +76,34 @@ class Archive:
                 continue
             if (now.st_mode, now.st_size, now.st_mtime_ns, now.st_ino) != (mode, size, mtime_ns, inode):
                 found.append(path)
-        return found
+            elif stat.S_ISREG(mode):
+                times.append((now.st_ctime_ns, path))
+        return found, late(times)
 
     def same_content(self, other: Archive) -> bool:
         """Return True if both hold the same entries with the same modes and contents."""
         return {path: (fact.mode, fact.content) for path, fact in self.facts.items()} == {
             path: (fact.mode, fact.content) for path, fact in other.facts.items()
         }
+
+
+def late(times: Iterable[tuple[int, str]]) -> list[str]:
+    """Return the files that were touched after the most of their archive.
+
+    Content, mode and times of a file leave a new ``ctime``, which nobody can put back. But a link that is
+    made or removed leaves one too: each build and each environment that is deleted touches all files of an
+    archive, within moments of each other. So a file that was touched later than the most was touched alone.
+
+    Args:
+        times: (ctime in nanoseconds, path) of each file.
+    """
+    groups: list[list[tuple[int, str]]] = []
+    for time, path in sorted(times):
+        if not groups or time - groups[-1][-1][0] > _MOMENT_NS:
+            groups.append([])
+        groups[-1].append((time, path))
+    most = max(range(len(groups)), key=lambda number: len(groups[number]), default=0)
+    return [path for group in groups[most + 1 :] for _, path in group]
 
 
 def look(tree: Tree, patched: Iterable[str] = ()) -> Archive:

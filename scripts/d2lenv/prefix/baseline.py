@@ -88,7 +88,9 @@ def record(folder: Path, known: Mapping[str, str] | None = None) -> None:
         (path, _LETTERS[kind], mode, size, mtime_ns, target or found.get(path, ""))
         for path, kind, mode, size, mtime_ns, target in sorted(tree.entries.values())
     ]
-    write_atomic(path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}) + "\n")
+    write_atomic(
+        path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}, separators=(",", ":")) + "\n"
+    )
 
 
 def settle(place: Path) -> None:

@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from packaging.utils import canonicalize_name
+
 from d2lenv.base.messages import printable, tr
+from d2lenv.prefix import locations
 from d2lenv.prefix.read import CondaPackage, Distribution, Prefix, Unreadable, pure_places, read_text
 from d2lenv.prefix.scan import inside
 
 _LIMIT = 256 << 20
 # A relative path without `.`, `..`, an empty part or anything that a file name of a package seldom has.
 _PLAIN = re.compile(r"(?!\.{1,2}/)[\w.+@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+@-]+)*", re.ASCII)
-# A line of RECORD with a digest: its own line and those of what was compiled at installation have none.
-_HASHED = re.compile(r"^([^,\r\n]+),([^,\r\n][^\r\n]*)", re.MULTILINE)
+# A line of RECORD with a digest about a file out of site-packages: what was compiled there has no digest.
+_OUTSIDE = re.compile(r"^(\.\./[^,\r\n]+),([^,\r\n][^\r\n]*)", re.MULTILINE)
 
 
 FileKind = Literal["file", "link", "entry-point", "bytecode"]
@@ -74,27 +77,23 @@ class Records:
         return any(line.sha256 for line in self.of.get(path, ()))
 
 
-def conflicts(prefix: Prefix) -> dict[str, dict[str, str]]:
-    """Path → wheel → sha256 (hex), for the paths to which several wheels bring different files.
+def conflicts(root: Path) -> dict[str, dict[str, str]]:
+    """Return path → wheel → sha256 (hex), where several wheels bring different files out of site-packages.
 
-    Lines are compared as they stand, and no digest is decoded before two differ: a build asks this each time.
+    These are scripts and data. A build asks this each time: lines are compared as they stand, and no digest
+    is decoded before two differ.
     """
-    lines: dict[str, dict[str, dict[str, str]]] = {}
-    for distribution in prefix.distributions:
-        text = read_text(distribution.folder / "RECORD", _LIMIT, [])
-        site = distribution.folder.relative_to(prefix.path).parent.as_posix()
-        lines.setdefault(site, {})[distribution.key] = dict(_HASHED.findall(text))
     found: dict[str, dict[str, str]] = {}
-    for site, owners in lines.items():
-        seen: set[str] = set()
-        twice: set[str] = set()
-        for own in owners.values():
-            twice |= seen & own.keys()
-            seen |= own.keys()
-        for path in twice:
-            stated = {owner: own[path] for owner, own in owners.items() if path in own}
+    for site in locations.site_packages(root):
+        lines: dict[str, dict[str, str]] = {}
+        for folder in site.glob("*.dist-info"):
+            owner = canonicalize_name(folder.name.removesuffix(".dist-info").rpartition("-")[0])
+            for path, rest in _OUTSIDE.findall(read_text(folder / "RECORD", _LIMIT, [])):
+                lines.setdefault(path, {})[owner] = rest
+        below = site.relative_to(root).as_posix()
+        for path, stated in lines.items():
             if len(set(stated.values())) > 1:
-                found[posixpath.normpath(f"{site}/{path}")] = {
+                found[posixpath.normpath(f"{below}/{path}")] = {
                     owner: _record_digest(line.partition(",")[0]) for owner, line in stated.items()
                 }
     return found

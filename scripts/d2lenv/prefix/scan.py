@@ -133,11 +133,14 @@ def digests(
     threads = max(1, min(_MOST_THREADS, process.cores(), len(files)))
     found: dict[str, str] = {}
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    pool = ThreadPoolExecutor(max_workers=threads)
+    try:
         for size, some, wrong in pool.map(lambda batch: _digest_batch(root, batch), _batches(files)):
             found.update(some)
             failed.update(wrong)
             progress(size)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C gigabytes may be left to read
     return found, failed
 
 

@@ -77,6 +77,7 @@ def run(
     """Run uv and return its status and outputs; standard error stays empty if it is shown.
 
     Args:
+        arguments: a path may be relative to the working folder.
         shown: uv draws its progress on the terminal.
         pip_index: where uv is told of no index, pip's is used.
         variables: added to uv's environment.
@@ -85,6 +86,7 @@ def run(
         OSError: if it cannot be started.
         TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
     """
+    words = [word.absolute() if isinstance(word, Path) else word for word in arguments]
     with tempfile.TemporaryDirectory(prefix="d2lenv-uv-") as folder:
         environ = environment(os.environ)
         settings = configuration(os.environ)
@@ -94,7 +96,7 @@ def run(
         # The folder is 0700: an address may hold a password.
         file.write_text("".join(f"{k} = {_toml(v)}\n" for k, v in settings.items()), encoding="utf-8")
         return process.run(
-            [program(), *arguments, "--config-file", file],
+            [program(), *words, "--config-file", file],
             timeout_s=timeout_s,
             cwd=Path(folder),
             environ={**environ, **({} if shown else {"NO_COLOR": "1"}), **variables},
@@ -109,6 +111,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if _VARIABLES.fullmatch(name) or not _DROPPED.fullmatch(name)
     }
+    if kept.get("UV_LINK_MODE") == "symlink":
+        del kept["UV_LINK_MODE"]  # an environment of links into the cache is none
     for name in _PLACES:
         if kept.get(name):
             separator = "," if name == "UV_FIND_LINKS" else "\0"
@@ -151,7 +155,7 @@ def _allowed(file: Path) -> dict[str, Any]:
     found = {key: data[key] for key in _TOP if key in data}
     if isinstance(pip, dict):
         found |= {key: pip[key] for key in _PIP if key in pip}
-    return found
+    return {key: value for key, value in found.items() if (key, value) != ("link-mode", "symlink")}
 
 
 def _user_file(environ: Mapping[str, str]) -> Path:
