@@ -146,12 +146,7 @@ def _plan(
     folders: Sequence[str],
     request: Request,
 ) -> ExportPlan:
-    if unknown := sorted(set(request.formats) - {*FORMATS, REQUIREMENTS}):
-        raise D2lEnvError(
-            tr("there is no format {names}", names=", ".join(unknown)),
-            fix=tr("choose one of: {names}", names=", ".join([*FORMATS, REQUIREMENTS])),
-            status=USAGE,
-        )
+    _check_formats(request)
     texts: dict[str, str] = {}
     covered: list[str] = []
     incomplete: list[str] = []
@@ -200,6 +195,16 @@ def _inside(path: str) -> str:
     if PurePosixPath(path).is_absolute() or ".." in parts:
         raise ValueError(path)
     return path
+
+
+def _check_formats(request: Request) -> None:
+    known = [*FORMATS, REQUIREMENTS]
+    if unknown := sorted(set(request.formats) - set(known)):
+        raise D2lEnvError(
+            tr("there is no format {names}", names=", ".join(unknown)),
+            fix=tr("choose one of: {names}", names=", ".join(known)),
+            status=USAGE,
+        )
 
 
 def _check_names(lock: Lock, names: Iterable[str], known: Collection[str]) -> None:
