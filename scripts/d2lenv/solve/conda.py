@@ -138,7 +138,7 @@ def solve_workspace(
         say: receives one line for each solve.
 
     Raises:
-        D2lEnvError: a solve failed; environment, platform and the spec to blame come first.
+        D2lEnvError: if a solve failed; environment, platform and the spec to blame come first.
     """
     solution: dict[Key, tuple[RepoDataRecord, ...]] = {}
     # Environments of one solve group, and environments with equal questions, share one answer.
@@ -146,29 +146,23 @@ def solve_workspace(
     for environment in workspace.environments.values():
         for platform in environment.platforms:
             members = group_members(workspace, environment, platform)
-            specs = sorted({spec for member in members for spec in member.specs[platform]}, key=_order)
-            channels = tuple(dict.fromkeys(c for member in members for c in member.channels))
+            asked = _question(environment.name, platform, members, snapshot)
             kept = _kept(preferred, members, platform, released)
-            texts = tuple(spec.text for spec in specs)
-            question = (platform, channels, texts, tuple(record.url for record in kept))
-            if question not in answers:
+            same = (platform, asked.channels, tuple(s.text for s in asked.specs), tuple(r.url for r in kept))
+            if same not in answers:
                 say(tr("solving {name} for {platform}", name=environment.name, platform=platform))
-                answers[question] = asyncio.run(
-                    _solve_one(
-                        environment.name,
-                        platform,
-                        channels,
-                        specs,
-                        snapshot=snapshot,
-                        kept=kept,
-                    )
-                )
-            records = answers[question]
+                answers[same] = asyncio.run(_solve_one(asked, kept))
+            records = answers[same]
             if len(members) > 1:
-                wanted = {spec.name for spec in environment.specs[platform]}
-                records = reachable(records, wanted)
+                records = reachable(records, {spec.name for spec in environment.specs[platform]})
             solution[environment.name, platform] = tuple(sorted(records, key=lambda r: r.name.normalized))
     return solution
+
+
+def _question(name: str, platform: str, members: list[Environment], snapshot: Snapshot | None) -> _Question:
+    specs = sorted({spec for member in members for spec in member.specs[platform]}, key=_order)
+    channels = tuple(dict.fromkeys(channel for member in members for channel in member.channels))
+    return _Question(name, platform, channels, tuple(specs), snapshot)
 
 
 def group_members(workspace: Workspace, environment: Environment, platform: str) -> list[Environment]:
@@ -222,67 +216,74 @@ def _kept(
     return [record for name, record in sorted(kept.items()) if name not in released]
 
 
-async def _solve_one(
-    environment: str,
-    platform: str,
-    channels: tuple[str, ...],
-    specs: list[Spec],
-    *,
-    snapshot: Snapshot | None,
-    kept: list[RepoDataRecord],
-) -> list[RepoDataRecord]:
-    virtual = [package.for_solver() for package in VIRTUAL_PACKAGES[platform]]
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of the solver for one (environment, platform), and of whom."""
 
-    async def attempt(texts: list[str], locked: list[RepoDataRecord]) -> list[RepoDataRecord]:
-        if snapshot is not None:
-            return await solve_with_sparse_repodata(
-                texts,
-                snapshot.repodata(channels, platform),
-                locked_packages=locked,
-                virtual_packages=virtual,
-                channel_priority=ChannelPriority.Strict,
-            )
-        return await solve(
-            [Channel(channel) for channel in channels],
-            texts,
-            gateway=_gateway(),
-            platforms=[platform, "noarch"],  # type: ignore[list-item]  # its own literal type
-            locked_packages=locked,
-            virtual_packages=virtual,
-            channel_priority=ChannelPriority.Strict,
-        )
+    environment: str
+    platform: str
+    channels: tuple[str, ...]
+    specs: tuple[Spec, ...]
+    snapshot: Snapshot | None
 
+
+async def _solve_one(asked: _Question, kept: list[RepoDataRecord]) -> list[RepoDataRecord]:
+    name, platform = asked.environment, asked.platform
     try:
-        kept = await _as_in_channel(kept, channels, platform, snapshot)
-        return await attempt([spec.text for spec in specs], kept)
+        kept = await _as_in_channel(kept, asked)
+        return await _attempt(asked, asked.specs, kept)
     except (FetchRepoDataError, GatewayError) as error:
         raise D2lEnvError(
-            tr("the channels of `{name}` for {platform} cannot be read", name=environment, platform=platform),
+            tr("the channels of `{name}` for {platform} cannot be read", name=name, platform=platform),
             why=_short(str(error)),
             fix=tr("check the network or a mirror, or solve offline with --snapshot DIR"),
         ) from error
     except OSError as error:
-        if snapshot is None:
+        if asked.snapshot is None:
             raise
-        raise snapshot.damaged(error) from error
+        raise asked.snapshot.damaged(error) from error
     except SolverError as error:
-        blamed = []
-        for spec in specs:
-            with suppress(SolverError):
-                await attempt([other.text for other in specs if other is not spec], kept)
-                blamed.append(f"{spec.text} {spec.where}")
         raise D2lEnvError(
-            tr("`{name}` for {platform} has no solution", name=environment, platform=platform),
-            why="\n".join(
-                [
-                    tr("without any one of these it has: {specs}", specs="; ".join(blamed))
-                    if blamed
-                    else tr("no single spec is to blame"),
-                    _short(str(error)),
-                ]
-            ),
+            tr("`{name}` for {platform} has no solution", name=name, platform=platform),
+            why=f"{await _blamed(asked, kept)}\n{_short(str(error))}",
             fix=tr("change the spec in pixi.toml; pixi.lock was left as it is"),
         ) from error
+
+
+async def _attempt(
+    asked: _Question, specs: Iterable[Spec], kept: list[RepoDataRecord]
+) -> list[RepoDataRecord]:
+    texts = [spec.text for spec in specs]
+    virtual = [package.for_solver() for package in VIRTUAL_PACKAGES[asked.platform]]
+    if asked.snapshot is not None:
+        return await solve_with_sparse_repodata(
+            texts,
+            asked.snapshot.repodata(asked.channels, asked.platform),
+            locked_packages=kept,
+            virtual_packages=virtual,
+            channel_priority=ChannelPriority.Strict,
+        )
+    return await solve(
+        [Channel(channel) for channel in asked.channels],
+        texts,
+        gateway=_gateway(),
+        platforms=[asked.platform, "noarch"],  # type: ignore[list-item]  # its own literal type
+        locked_packages=kept,
+        virtual_packages=virtual,
+        channel_priority=ChannelPriority.Strict,
+    )
+
+
+async def _blamed(asked: _Question, kept: list[RepoDataRecord]) -> str:
+    """Name the specs without any one of which there is a solution."""
+    found = []
+    for spec in asked.specs:
+        with suppress(SolverError):
+            await _attempt(asked, (other for other in asked.specs if other is not spec), kept)
+            found.append(f"{spec.text} {spec.where}")
+    if not found:
+        return tr("no single spec is to blame")
+    return tr("without any one of these it has: {specs}", specs="; ".join(found))
 
 
 def _short(reason: str) -> str:
@@ -303,23 +304,20 @@ def _gateway() -> Gateway:
     return Gateway(client=Client.from_config(Config.load_from_default_locations("pixi")))
 
 
-async def _as_in_channel(
-    kept: list[RepoDataRecord], channels: tuple[str, ...], platform: str, snapshot: Snapshot | None
-) -> list[RepoDataRecord]:
-    """The channel's own version of each locked record, so that a lock changed by hand is not passed on.
+async def _as_in_channel(kept: list[RepoDataRecord], asked: _Question) -> list[RepoDataRecord]:
+    """Return the channel's own version of each locked record: a lock changed by hand is not passed on.
 
     A record that the channel no longer has stays as it was locked, as pixi does.
     """
     names = [record.name.normalized for record in kept]
     found: Iterable[Iterable[RepoDataRecord]]
-    if snapshot is not None:
-        found = [
-            source.load_records(name) for source in snapshot.repodata(channels, platform) for name in names
-        ]
+    if asked.snapshot is not None:
+        sources = asked.snapshot.repodata(asked.channels, asked.platform)
+        found = [source.load_records(name) for source in sources for name in names]
     else:
-        sources = [Channel(channel) for channel in channels]
-        places = [platform, "noarch"]
-        found = await _gateway().query(sources, places, names, recursive=False)  # type: ignore[arg-type]
+        channels = [Channel(channel) for channel in asked.channels]
+        places = [asked.platform, "noarch"]
+        found = await _gateway().query(channels, places, names, recursive=False)  # type: ignore[arg-type]
     fresh = {record.url: record for records in found for record in records}
     return [fresh.get(record.url, record) for record in kept]
 

@@ -169,38 +169,32 @@ def _one_of_each_name(part: Part) -> Iterator[Remark]:
 def _location(part: Part) -> Iterator[Remark]:
     """The address is https, of an allowed channel, and says the same as the record."""
     for record in part.records:
-        name = record.name.normalized
-        channel = next((c for c in part.environment.channels if record.url.startswith(c)), None)
-        if not re.fullmatch(r"https://[^@?#]+", record.url):
-            yield part.remark("address", name, tr("{url} is not a plain https address", url=record.url))
-            continue
-        if channel is None:
-            yield part.remark(
-                "address", name, tr("{url} is of no channel of this environment", url=record.url)
-            )
-            continue
+        for message in _wrong_address(record, part):
+            yield part.remark("address", record.name.normalized, message)
+
+
+def _wrong_address(record: RepoDataRecord, part: Part) -> Iterator[str]:
+    url = record.url
+    channel = next((c for c in part.environment.channels if url.startswith(c)), None)
+    if not re.fullmatch(r"https://[^@?#]+", url):
+        yield tr("{url} is not a plain https address", url=url)
+    elif channel is None:
+        yield tr("{url} is of no channel of this environment", url=url)
+    else:
         if _slash(record.channel) != channel:
-            yield part.remark(
-                "address",
-                name,
-                tr("the record says channel {said}, its address {url}", said=record.channel, url=record.url),
-            )
-        rest = record.url[len(channel) :].split("/")
-        match = _ARCHIVE.fullmatch(unquote(rest[-1])) if len(rest) == 2 else None
-        if match is None or rest[0] not in (part.platform, "noarch") or rest[0] != record.subdir:
-            yield part.remark(
-                "address",
-                name,
-                tr("{url} is not a package for {platform}", url=record.url, platform=part.platform),
-            )
-            continue
-        said = (name, str(record.version), str(record.build))
-        if (match["name"].lower(), match["version"], match["build"]) != said:
-            yield part.remark(
-                "address",
-                name,
-                tr("the record says {said}, its address {url}", said=" ".join(said), url=record.url),
-            )
+            yield tr("the record says channel {said}, its address {url}", said=record.channel, url=url)
+        yield from _wrong_file(record, url[len(channel) :].split("/"), part.platform)
+
+
+def _wrong_file(record: RepoDataRecord, place: list[str], platform: str) -> Iterator[str]:
+    """Compare the subdir and the file name at the end of an address with the record."""
+    match = _ARCHIVE.fullmatch(unquote(place[-1])) if len(place) == 2 else None
+    if match is None or place[0] not in (platform, "noarch") or place[0] != record.subdir:
+        yield tr("{url} is not a package for {platform}", url=record.url, platform=platform)
+        return
+    said = (record.name.normalized, str(record.version), str(record.build))
+    if (match["name"].lower(), match["version"], match["build"]) != said:
+        yield tr("the record says {said}, its address {url}", said=" ".join(said), url=record.url)
 
 
 def _hashes(part: Part) -> Iterator[Remark]:

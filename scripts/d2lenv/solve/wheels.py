@@ -11,7 +11,7 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,6 +303,16 @@ def head_of(workspace: Workspace, lock: Lock, settings: Settings, platform: str)
     return lines
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What is asked for one (environment, platform), and which versions are kept where that allows it."""
+
+    settings: Settings
+    platform: str
+    head: list[str]
+    present: Mapping[str, str]
+
+
 def lock_wheels(
     workspace: Workspace,
     lock: Lock,
@@ -312,18 +322,45 @@ def lock_wheels(
     update_all: bool = False,
     say: Callable[[str], None],
 ) -> list[Path]:
-    """Resolve and write the requirements files whose question is new; returns those that changed.
+    """Resolve and write the requirements files whose question is new; return those that changed.
 
     Args:
         update: names, on the index or in pixi.lock, whose present pins are given up.
         update_all: every present pin is given up.
 
     Raises:
-        D2lEnvError: one could not be resolved; no file is then changed.
+        D2lEnvError: if one could not be resolved; no file is then changed.
     """
+
+    def answer(one: _Question) -> tuple[Path, str]:
+        name = one.settings.name
+        say(tr("resolving the wheels of {name} for {platform}", name=name, platform=one.platform))
+        pins = resolve(workspace, lock, one.settings, one.platform, one.present)
+        return path_of(workspace, name, one.platform), text_of(pins, one.head)
+
+    questions = list(_questions(workspace, lock, every, update, update_all))
+    uv.program()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
+    # uv waits for the index most of the time.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        texts = dict(pool.map(answer, questions))
+    changed = []
+    for path, text in texts.items():
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            write_atomic(path, text)
+            changed.append(path)
+    return changed
+
+
+def _questions(
+    workspace: Workspace,
+    lock: Lock,
+    every: Mapping[str, Settings],
+    update: frozenset[str],
+    update_all: bool,
+) -> Iterator[_Question]:
+    """Yield the questions that are not those of the files that are there."""
     given_up = {canonicalize_name(name) for name in update}
     given_up |= {canonicalize_name(CONDA_TO_PYPI[name]) for name in update if name in CONDA_TO_PYPI}
-    todo: list[tuple[Settings, str, list[str], dict[str, str]]] = []
     for settings in every.values():
         for platform in settings.wheels:
             head = head_of(workspace, lock, settings, platform)
@@ -332,26 +369,6 @@ def lock_wheels(
                 text = path_of(workspace, settings.name, platform).read_text(encoding="utf-8")
             except D2lEnvError:
                 pins, text = [], ""
-            if not update and not update_all and text == text_of(pins, head):
-                continue
-            present = (
-                {} if update_all else {pin.name: pin.version for pin in pins if pin.name not in given_up}
-            )
-            todo.append((settings, platform, head, present))
-
-    def answer(item: tuple[Settings, str, list[str], dict[str, str]]) -> tuple[Path, str]:
-        settings, platform, head, present = item
-        say(tr("resolving the wheels of {name} for {platform}", name=settings.name, platform=platform))
-        pins = resolve(workspace, lock, settings, platform, present)
-        return path_of(workspace, settings.name, platform), text_of(pins, head)
-
-    uv.program()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
-    # uv waits for the index most of the time.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        texts = dict(pool.map(answer, todo))
-    changed = []
-    for path, text in texts.items():
-        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-            write_atomic(path, text)
-            changed.append(path)
-    return changed
+            if update or update_all or text != text_of(pins, head):
+                kept = [] if update_all else [pin for pin in pins if pin.name not in given_up]
+                yield _Question(settings, platform, head, {pin.name: pin.version for pin in kept})

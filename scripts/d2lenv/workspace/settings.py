@@ -79,42 +79,64 @@ def get(workspace: Workspace, name: str) -> Settings:
 
 
 def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Settings:
-    def bad(key: str, why: str) -> D2lEnvError:
-        place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {key}"
-        return D2lEnvError(tr("{place} cannot be read", place=place), why=why, status=USAGE)
+    try:
+        return Settings(
+            name=name,
+            display_name=str(table.get("display-name", f"d2l ({name})")),
+            python=str(table.get("python", "")),
+            wheels=_platforms(table),
+            disk_gb=float(table.get("disk-gb", 0)),
+            requirements=_requirements(table, "requirements"),
+            extra=_requirements(table, "extra-requirements"),
+            exclude_newer=_moment(table),
+            exported=bool(table.get("export", True)),
+            binder=bool(table.get("binder", False)),
+            cuda=_cuda(table),
+        )
+    except _Wrong as error:
+        place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {error.key}"
+        raise D2lEnvError(tr("{place} cannot be read", place=place), why=error.why, status=USAGE) from error
 
-    def asked(key: str) -> tuple[str, ...]:
-        texts = tuple(str(text) for text in table.get(key, ()))
-        for text in texts:
-            try:
-                Requirement(text)
-            except InvalidRequirement as error:
-                raise bad(key, str(error)) from error
-        return texts
 
+class _Wrong(Exception):
+    """A value that cannot be taken: its key and why."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(key, why)
+        self.key, self.why = key, why
+
+
+def _platforms(table: dict[str, Any]) -> tuple[str, ...]:
     platforms = tuple(str(value) for value in table.get("wheels", ()))
     for platform in platforms:
         if platform not in PLATFORMS:
-            raise bad("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
+            raise _Wrong("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
+    return platforms
+
+
+def _requirements(table: dict[str, Any], key: str) -> tuple[str, ...]:
+    texts = tuple(str(text) for text in table.get(key, ()))
+    for text in texts:
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            raise _Wrong(key, str(error)) from error
+    return texts
+
+
+def _moment(table: dict[str, Any]) -> str:
+    """Return ``exclude-newer``, which wheels need."""
     moment = str(table.get("exclude-newer", ""))
     try:
         datetime.fromisoformat(moment.replace("Z", "+00:00"))
     except ValueError as error:
-        if platforms:
-            raise bad("exclude-newer", str(error)) from error
+        if table.get("wheels"):
+            raise _Wrong("exclude-newer", str(error)) from error
+    return moment
+
+
+def _cuda(table: dict[str, Any]) -> str:
     cuda = str(table.get("cuda", ""))
     if cuda and not re.fullmatch(r"\d+\.\d+", cuda):
-        raise bad("cuda", tr("`{value}` is not a version of CUDA, as 11.7", value=cuda))
-    return Settings(
-        name=name,
-        display_name=str(table.get("display-name", f"d2l ({name})")),
-        python=str(table.get("python", "")),
-        wheels=platforms,
-        disk_gb=float(table.get("disk-gb", 0)),
-        requirements=asked("requirements"),
-        extra=asked("extra-requirements"),
-        exclude_newer=moment,
-        exported=bool(table.get("export", True)),
-        binder=bool(table.get("binder", False)),
-        cuda=cuda,
-    )
+        raise _Wrong("cuda", tr("`{value}` is not a version of CUDA, as 11.7", value=cuda))
+    return cuda
