@@ -77,3 +77,23 @@ def test_run_returns_status_and_output_and_has_no_standard_input() -> None:
 def test_run_ends_what_takes_too_long() -> None:
     with pytest.raises(TimeoutError, match="no end after"):
         process.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.5)
+
+
+SERVICE = "import sys; print('ready', flush=True); sys.stdin.read(); print('alone', flush=True); {then}"
+
+
+@pytest.mark.parametrize(("then", "status"), [("sys.exit(3)", 3), ("import time; time.sleep(600)", None)])
+def test_a_service_notices_the_end_of_its_input_and_is_killed_when_it_lasts(
+    tmp_path: Path, then: str, status: int | None
+) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-c", SERVICE.format(then=then)]
+        service = process.start_service(command, cwd=tmp_path, environ=os.environ, output=log)
+    assert service.stdin is not None
+    service.stdin.close()
+    process.kill_service(service, 2.0 if status is None else 60.0)
+    assert "ready" in (tmp_path / "log").read_text(encoding="utf-8")
+    if status is None:
+        assert service.returncode not in (None, 0)
+    else:
+        assert service.returncode == status

@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.base.process import Service
 from d2lenv.cli import app as cli
 from d2lenv.learn import server
 from d2lenv.learn.lab import Lab
@@ -130,14 +131,14 @@ def test_a_server_that_dies_is_explained_with_its_last_words(
 def test_ctrl_c_before_the_page_is_there_ends_it_too(
     prepare: Callable[..., Lab], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[subprocess.Popen[bytes]] = []
-    real = subprocess.Popen
+    started: list[Service] = []
+    real = server.start_service
 
-    def remembered(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+    def remembered(*arguments: Any, **options: Any) -> Service:
         started.append(real(*arguments, **options))
         return started[-1]
 
-    monkeypatch.setattr(server.subprocess, "Popen", remembered)
+    monkeypatch.setattr(server, "start_service", remembered)
     monkeypatch.setattr(server, "_ask", lambda *_, **__: False)
     threading.Timer(0.5, ctrl_c).start()
     assert server.run(prepare(), environ, lambda _: pytest.fail("it was never ready")) == 0

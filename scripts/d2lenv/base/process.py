@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
+from typing import BinaryIO
 
 from d2lenv.base.messages import tr
 
@@ -227,6 +228,43 @@ def ask(
     with conversation(command, timeout_s=timeout_s, cwd=cwd, environ=environ) as process:
         process.send(request)
         return process.answer()
+
+
+Service = subprocess.Popen[bytes]
+"""A process that serves until it is asked to end."""
+
+
+def start_service(
+    command: Sequence[str | Path], *, cwd: Path, environ: Mapping[str, str], output: BinaryIO
+) -> Service:
+    """Start ``command`` in a session of its own, with both outputs in ``output``.
+
+    Ctrl-C is for this process, which then ends the other one; that would ask back on a terminal that it
+    shares. Its standard input is a pipe that closes with this process.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+    return subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env=dict(environ),
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+def kill_service(service: Service, patience_s: float) -> None:
+    """Kill ``service`` if it has not ended after ``patience_s`` seconds, and close its standard input."""
+    with suppress(subprocess.TimeoutExpired):
+        service.wait(timeout=max(0.0, patience_s))
+    service.kill()
+    service.wait()
+    assert service.stdin is not None
+    service.stdin.close()
 
 
 def cores() -> int:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -26,6 +24,7 @@ from d2lenv.base.console import note, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import open_private
 from d2lenv.base.messages import tr
+from d2lenv.base.process import Service, kill_service, start_service
 from d2lenv.learn import folders
 from d2lenv.learn.address import free_port, is_loopback, ssh_line
 from d2lenv.learn.lab import MARK, Lab, command, variables, write_settings
@@ -41,8 +40,6 @@ _LOG_LINES = 20
 
 # The messages of jupyter_server 1 and 2 before they end, and the system's.
 _PORT_TAKEN = re.compile(r"port \d+ is not available|address already in use", re.IGNORECASE)
-
-Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def show(running: RunningLab, environ: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[Process]:
+def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[Service]:
     """Yield the server's process; end it and everything that it has started after the body."""
     write_settings(lab)
     process = _start(lab, environ)
@@ -151,24 +148,12 @@ def _server(lab: Lab, environ: Mapping[str, str], stop: _Stop) -> Iterator[Proce
         yield process
     finally:
         _end(lab, process, stop)
-        assert process.stdin is not None
-        process.stdin.close()
 
 
-def _start(lab: Lab, environ: Mapping[str, str]) -> Process:
+def _start(lab: Lab, environ: Mapping[str, str]) -> Service:
     with open_private(lab.log) as log:
         try:
-            return subprocess.Popen(
-                command(lab),
-                env=variables(lab, environ),
-                cwd=lab.nowhere,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for this process; the server would ask back on a terminal that it shares.
-                start_new_session=sys.platform != "win32",
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
+            return start_service(command(lab), cwd=lab.nowhere, environ=variables(lab, environ), output=log)
         except OSError as error:
             raise D2lEnvError(
                 tr("{path} does not run", path=lab.python),
@@ -177,7 +162,7 @@ def _start(lab: Lab, environ: Mapping[str, str]) -> Process:
             ) from error
 
 
-def _wait_until_ready(lab: Lab, process: Process, stop: _Stop) -> bool:
+def _wait_until_ready(lab: Lab, process: Service, stop: _Stop) -> bool:
     """Wait for the page and the list of kernels; return False when asked to stop before.
 
     Raises:
@@ -202,7 +187,7 @@ def _wait_until_ready(lab: Lab, process: Process, stop: _Stop) -> bool:
     return False
 
 
-def _ask(lab: Lab, process: Process, path: str, method: str = "GET", timeout_s: float = 10.0) -> bool:
+def _ask(lab: Lab, process: Service, path: str, method: str = "GET", timeout_s: float = 10.0) -> bool:
     """Ask the server and return whether it answered with 200.
 
     Nobody else is asked: the question carries the token, and another user may have taken the port.
@@ -222,7 +207,7 @@ def _ask(lab: Lab, process: Process, path: str, method: str = "GET", timeout_s: 
         return False
 
 
-def _has_port(process: Process, port: int) -> bool:
+def _has_port(process: Service, port: int) -> bool:
     """Return whether ``process`` listens on ``port``, or one that it started, as Python does on Windows."""
     try:
         server = psutil.Process(process.pid)
@@ -235,7 +220,7 @@ def _has_port(process: Process, port: int) -> bool:
         return False
 
 
-def _end(lab: Lab, process: Process, stop: _Stop) -> None:
+def _end(lab: Lab, process: Service, stop: _Stop) -> None:
     """End the server, its kernels and their children; ask first, then insist."""
     family = _family(process.pid) if process.poll() is None else _orphans(lab)
     patience = _TERMINATE_S
@@ -244,7 +229,7 @@ def _end(lab: Lab, process: Process, stop: _Stop) -> None:
     _kill(process, family, 0.0 if stop.hurry.is_set() else patience)
 
 
-def _wait_for_the_end(lab: Lab, process: Process, stop: _Stop, family: list[psutil.Process]) -> float:
+def _wait_for_the_end(lab: Lab, process: Service, stop: _Stop, family: list[psutil.Process]) -> float:
     """Wait for a server that was asked to end; add new children to ``family``; return the patience left."""
     patience = _TERMINATE_S
     limit = time.monotonic() + _SHUTDOWN_S
@@ -260,7 +245,7 @@ def _wait_for_the_end(lab: Lab, process: Process, stop: _Stop, family: list[psut
     return patience
 
 
-def _kill(process: Process, family: list[psutil.Process], patience: float) -> None:
+def _kill(process: Service, family: list[psutil.Process], patience: float) -> None:
     """Terminate what is left, and kill what has not ended after ``patience`` seconds."""
     survivors = [member for member in family if member.is_running()]
     for member in survivors:
@@ -274,10 +259,7 @@ def _kill(process: Process, family: list[psutil.Process], patience: float) -> No
         with suppress(psutil.Error):
             member.kill()
     psutil.wait_procs(alive, timeout=_TERMINATE_S)  # a killed process is gone a moment later
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=max(0.0, limit - time.monotonic()))
-    process.kill()
-    process.wait()
+    kill_service(process, limit - time.monotonic())
 
 
 def _family(pid: int) -> list[psutil.Process]:
