@@ -208,7 +208,7 @@ def _platform_row(lock: Lock, environment: str, platform: str) -> Iterator[Remar
 
 
 def _nothing_else(lock: Lock) -> Iterator[Remark]:
-    """No solve options, no package indexes, no wheel and no source package.
+    """Refuse solve options, package indexes, wheels and source packages.
 
     py-rattler keeps options and indexes to itself, but writes them: its canonical text has one form,
     whatever the layout of the file.

@@ -56,10 +56,10 @@ class Snapshot:
     _open: dict[tuple[str, str], SparseRepoData] = field(default_factory=dict, repr=False)
 
     def repodata(self, channels: Sequence[str], platform: str) -> list[SparseRepoData]:
-        """Repodata of ``platform`` and ``noarch`` in each channel, highest priority first.
+        """Return the repodata of ``platform`` and ``noarch`` in each channel, highest priority first.
 
         Raises:
-            D2lEnvError: the folder lacks a channel or a subdir, or a file in it is not repodata.
+            D2lEnvError: if the folder lacks a channel or a subdir, or a file in it is not repodata.
         """
         return [self._subdir(channel, subdir) for channel in channels for subdir in (platform, "noarch")]
 
@@ -92,7 +92,7 @@ class Snapshot:
         return self.folder / channel.rstrip("/").rsplit("/", 1)[-1] / subdir / "repodata.json"
 
     def damaged(self, error: OSError) -> D2lEnvError:
-        """What to say of ``error``: records are parsed when they are needed, and the error names no file."""
+        """Return ``error`` with its file, which py-rattler does not name when it parses a record."""
         for key, source in self._open.items():
             for name in source.package_names():
                 try:
@@ -166,7 +166,7 @@ def _question(name: str, platform: str, members: list[Environment], snapshot: Sn
 
 
 def group_members(workspace: Workspace, environment: Environment, platform: str) -> list[Environment]:
-    """The environments that pixi solves together with ``environment`` on ``platform``."""
+    """Return the environments that pixi solves together with ``environment`` on ``platform``."""
     if not environment.solve_group:
         return [environment]
     return [
@@ -177,7 +177,7 @@ def group_members(workspace: Workspace, environment: Environment, platform: str)
 
 
 def reachable(records: Iterable[RepoDataRecord], names: set[str]) -> list[RepoDataRecord]:
-    """The records that ``names`` need, directly or through ``depends``."""
+    """Return the records that ``names`` need, directly or through ``depends``."""
     by_name = {record.name.normalized: record for record in records}
     found: dict[str, RepoDataRecord] = {}
     queue = sorted(names)
@@ -192,7 +192,7 @@ def reachable(records: Iterable[RepoDataRecord], names: set[str]) -> list[RepoDa
 
 @cache
 def depend_name(depend: str) -> str:
-    """``libblas >=3.9.0,<4.0a0`` → ``libblas``."""
+    """Return ``libblas`` of ``libblas >=3.9.0,<4.0a0``."""
     name = depend.split("::")[-1].strip()
     for index, char in enumerate(name):
         if char in " =<>!~[;":
@@ -207,7 +207,7 @@ def _order(spec: Spec) -> tuple[str, str]:
 def _kept(
     lock: Lock | None, members: Iterable[Environment], platform: str, released: frozenset[str]
 ) -> list[RepoDataRecord]:
-    """The locked records that are preferred: of a name that two environments lock, the first one's."""
+    """Return the locked records that are preferred: of a name that two environments lock, the first one's."""
     kept: dict[str, RepoDataRecord] = {}
     for member in members:
         if lock is not None and platform in lock.platforms(member.name):
@@ -296,7 +296,7 @@ def _short(reason: str) -> str:
 
 @cache
 def _gateway() -> Gateway:
-    """What asks the channels for records: through the same mirrors, proxies and certificates as pixi."""
+    """Return the client that asks the channels, through pixi's mirrors, proxies and certificates."""
     try:
         from rattler import Config
     except ImportError:  # py-rattler before 0.28
@@ -323,7 +323,7 @@ async def _as_in_channel(kept: list[RepoDataRecord], asked: _Question) -> list[R
 
 
 def build_lock(workspace: Workspace, solution: Solution) -> LockFile:
-    """The lock that pixi would write: channels with a closing slash, pixi's own platform rows."""
+    """Return the lock that pixi would write: channels with a closing slash, pixi's own platform rows."""
     names = sorted({platform for _, platform in solution})
     platforms = {
         name: LockPlatform(name, virtual_packages=[package.locked for package in VIRTUAL_PACKAGES[name]])
@@ -339,7 +339,7 @@ def build_lock(workspace: Workspace, solution: Solution) -> LockFile:
 
 
 def lock_text(lock: LockFile) -> str:
-    """The canonical text of ``lock``."""
+    """Return the canonical text of ``lock``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pixi.lock"
         lock.to_path(path)
@@ -347,7 +347,7 @@ def lock_text(lock: LockFile) -> str:
 
 
 def changes(old: Lock | None, new: Solution) -> list[Change]:
-    """What differs between two locks, sorted by package, equal changes of several places in one row."""
+    """Return the differences of two locks, sorted by package, equal changes of several places in one row."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     keys = set(new) | (set(old.pairs()) if old else set())
     for environment, platform in sorted(keys):

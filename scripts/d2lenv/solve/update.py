@@ -97,7 +97,7 @@ def _tell_other_snapshot(workspace: Workspace, digest: str, say: Callable[[str],
 
 
 def _old(path: Path, update_all: bool) -> Lock | None:
-    """The lock so far. One that cannot be read stands in the way, unless nothing of it is to be kept."""
+    """Return the lock so far; a damaged one stands in the way unless nothing of it is to be kept."""
     if not path.is_file():
         return None
     try:
@@ -157,7 +157,7 @@ def _satisfying(workspace: Workspace, path: Path) -> Lock:
 
 
 def show(found: list[Change], as_json: bool) -> None:
-    """What changed, as a table or as JSON."""
+    """Print the changes as a table or as JSON."""
     if as_json:
         print_json("lock", True, {"changes": [asdict(change) for change in found]})
     elif found:
@@ -170,7 +170,7 @@ def show(found: list[Change], as_json: bool) -> None:
 
 
 def show_recorded(path: Path, as_json: bool) -> None:
-    """Where the digests of the accepted lock stand."""
+    """Print the place of the digests of the accepted lock."""
     if as_json:
         print_json("lock", True, {"recorded": str(path)})
     else:

@@ -77,7 +77,7 @@ class Difference:
 
 
 def path_of(workspace: Workspace, environment: str, platform: str) -> Path:
-    """Where the requirements of (environment, platform) stand."""
+    """Return the path of the requirements of (environment, platform)."""
     return workspace.root / "envs" / environment / f"requirements-{platform}.txt"
 
 
@@ -85,7 +85,7 @@ def parse(text: str, where: str) -> list[Pin]:
     """Read a requirements file that holds nothing but pins and their hashes.
 
     Raises:
-        D2lEnvError: a line is anything else (an option, an address, a pin without hash, a name twice).
+        D2lEnvError: if a line is anything else (an option, an address, a pin without hash, a name twice).
     """
     pins: dict[str, Pin] = {}
     # A backslash at a line's end joins it with the next one, as pip reads it.
@@ -117,10 +117,10 @@ def _not_a_pin(where: str, line: str) -> D2lEnvError:
 
 
 def read(workspace: Workspace, environment: str, platform: str) -> list[Pin]:
-    """The pins of (environment, platform), sorted by name.
+    """Return the pins of (environment, platform), sorted by name.
 
     Raises:
-        D2lEnvError: there is no such file, or it is damaged.
+        D2lEnvError: if there is no such file, or it is damaged.
     """
     path = path_of(workspace, environment, platform)
     try:
@@ -142,7 +142,7 @@ def read(workspace: Workspace, environment: str, platform: str) -> list[Pin]:
 
 
 def text_of(pins: Iterable[Pin], head: Sequence[str]) -> str:
-    """The file's text: ``head`` as comments, then the pins sorted by name."""
+    """Return the file's text: ``head`` as comments, then the pins sorted by name."""
     pins = list(pins)
     lines = [f"# {line}".rstrip() for line in [*head, _PINS + digest(pins)]]
     for pin in sorted(pins, key=lambda item: item.name):
@@ -153,7 +153,7 @@ def text_of(pins: Iterable[Pin], head: Sequence[str]) -> str:
 
 
 def digest(pins: Iterable[Pin]) -> str:
-    """sha256 (hex) over the pins, whatever the file's layout."""
+    """Return sha256 (hex) over the pins, whatever the file's layout."""
     lines = [f"{pin.name}=={pin.version} {' '.join(pin.sha256)}" for pin in pins]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
 
@@ -182,7 +182,7 @@ def python_version(settings: Settings, lock: Lock, platform: str) -> str:
 
 
 def locked_versions(lock: Lock, environment: str, platform: str) -> dict[str, tuple[str, str]]:
-    """Index name → (conda name, version) of what pixi.lock has for (environment, platform)."""
+    """Return index name → (conda name, version) of what is locked for (environment, platform)."""
     found: dict[str, tuple[str, str]] = {}
     if platform in lock.platforms(environment):
         for record in lock.records(environment, platform):
@@ -193,7 +193,7 @@ def locked_versions(lock: Lock, environment: str, platform: str) -> dict[str, tu
 
 
 def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]) -> list[Difference]:
-    """Where pixi.lock and the pins have different versions of one package, sorted by name."""
+    """Return the packages that pixi.lock and the pins have in different versions, sorted by name."""
     conda = locked_versions(lock, environment, platform)
     return [
         Difference(conda[pin.name][0], conda[pin.name][1], pin.name, pin.version)
@@ -203,7 +203,7 @@ def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]
 
 
 def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
-    """What the resolver is asked for: the settings's own list, or the manifest's packages as locked."""
+    """Return the resolver's question: the settings' own list, or the manifest's packages as locked."""
     if settings.requirements:
         return [*settings.requirements, *settings.extra]
     conda = locked_versions(lock, settings.name, platform)
@@ -217,7 +217,7 @@ def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -
 
 
 def preferences(lock: Lock, settings: Settings, platform: str) -> dict[str, str]:
-    """Index name → the version in pixi.lock, which the resolver takes where it can."""
+    """Return index name → the version in pixi.lock, which the resolver takes where it can."""
     if settings.requirements:
         return {}
     return {name: version for name, (_, version) in locked_versions(lock, settings.name, platform).items()}
@@ -226,13 +226,13 @@ def preferences(lock: Lock, settings: Settings, platform: str) -> dict[str, str]
 def resolve(
     workspace: Workspace, lock: Lock, settings: Settings, platform: str, present: Mapping[str, str]
 ) -> list[Pin]:
-    """Resolve (settings, platform) with uv.
+    """Resolve the wheels of an environment for ``platform`` with uv.
 
     Args:
         present: index name → version to keep where pixi.lock says nothing and the question allows it.
 
     Raises:
-        D2lEnvError: uv failed; its reason is given.
+        D2lEnvError: if uv fails; its reason is given.
     """
     preferred = {**present, **preferences(lock, settings, platform)}
     with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +279,7 @@ def _run(arguments: Sequence[str | Path], failure: str) -> None:
 
 
 def head_of(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
-    """The comment lines at the top of the file: from what it was made, and with which question."""
+    """Return the comment lines at the top of the file: its source and the digest of its question."""
     python = python_version(settings, lock, platform)
     question = [
         python,

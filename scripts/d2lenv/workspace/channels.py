@@ -40,7 +40,7 @@ class Answer:
 
 
 def channel_url(channel: str) -> str:
-    """``pytorch`` → ``https://conda.anaconda.org/pytorch/``; an address keeps its own host.
+    """Return ``https://conda.anaconda.org/pytorch/`` of ``pytorch``; an address keeps its own host.
 
     Raises:
         ValueError: if it is neither a channel name nor an https address.
@@ -54,7 +54,7 @@ def channel_url(channel: str) -> str:
 
 
 def mirrors() -> Mapping[str, Sequence[str]]:
-    """Channel address prefix → mirrors, from pixi's and rattler's configuration files.
+    """Return channel address prefix → mirrors, from pixi's and rattler's configuration files.
 
     Empty with a py-rattler older than 0.26, which cannot read them, and when a file of them is damaged.
     """
@@ -99,7 +99,7 @@ def ask(channels: Sequence[str], timeout_s: float = TIMEOUT_S) -> list[Answer]:
 
 
 def _addresses(channel: str, configured: Mapping[str, Sequence[str]]) -> list[str]:
-    """Where rattler would ask for ``channel``: the mirrors of the longest prefix, or the channel itself."""
+    """Return the addresses that rattler would ask: the mirrors of the longest prefix, or the channel's own."""
     for prefix in sorted(configured, key=len, reverse=True):
         if channel.startswith(prefix.rstrip("/") + "/"):
             rest = channel[len(prefix.rstrip("/")) + 1 :]
@@ -135,6 +135,6 @@ def _why_silent(address: str, timeout_s: float) -> str:
 
 
 def _shown(address: str) -> str:
-    """``address`` without the name and password that a mirror's may carry."""
+    """Return ``address`` without the name and password that a mirror's may carry."""
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

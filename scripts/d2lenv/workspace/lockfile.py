@@ -52,31 +52,31 @@ class Lock:
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def platforms(self, environment: str) -> tuple[str, ...]:
-        """Sorted platform names of ``environment``; empty when the lock does not have it."""
+        """Return the sorted platform names of ``environment``; empty when the lock does not have it."""
         found = self.environments.get(environment)
         return tuple(sorted(p.name for p in found.platforms())) if found else ()
 
     def pairs(self) -> Iterator[Key]:
-        """Every (environment, platform) of the lock, sorted."""
+        """Yield every (environment, platform) of the lock, sorted."""
         for name in self.environments:
             for platform in self.platforms(name):
                 yield name, platform
 
     def channels(self, environment: str) -> tuple[str, ...]:
-        """Channel addresses of ``environment``, highest priority first, each with a closing slash."""
+        """Return the channels of ``environment``, highest priority first, each with a closing slash."""
         found = self.environments.get(environment)
         return tuple(str(channel).rstrip("/") + "/" for channel in found.channels()) if found else ()
 
     def platform(self, environment: str, platform: str) -> LockPlatform | None:
-        """The lock's own description of ``platform``, with its virtual packages."""
+        """Return the lock's own description of ``platform``, with its virtual packages."""
         found = self.environments.get(environment)
         return next((p for p in found.platforms() if p.name == platform), None) if found else None
 
     def records(self, environment: str, platform: str) -> tuple[RepoDataRecord, ...]:
-        """The conda records of (environment, platform), sorted by name, then address.
+        """Return the conda records of (environment, platform), sorted by name, then address.
 
         Raises:
-            D2lEnvError: the lock has no such environment or platform.
+            D2lEnvError: if the lock has no such environment or platform.
         """
         if (environment, platform) in self._records:
             return self._records[environment, platform]
@@ -109,7 +109,7 @@ class Lock:
         return self._digests[record.url]
 
     def wheels(self, environment: str, platform: str) -> tuple[PypiLockedPackage, ...]:
-        """The PyPI packages of (environment, platform), sorted by name; none in this project's own lock."""
+        """Return the PyPI packages of (environment, platform), sorted by name; our own lock has none."""
         place = self.platform(environment, platform)
         found = self.environments[environment].pypi_packages_for_platform(place) if place else None
         return tuple(sorted(found or [], key=lambda package: package.name))
@@ -123,8 +123,8 @@ def read(path: Path) -> Lock:
     """Read a pixi.lock.
 
     Raises:
-        DamagedLock: the file is not a lock or is cut off.
-        D2lEnvError: it is missing, or of a newer format than the installed py-rattler reads. Either
+        DamagedLock: if the file is not a lock or is cut off.
+        D2lEnvError: if it is missing, or of a newer format than the installed py-rattler reads. Either
             message names the file and, where known, the line.
     """
     try:
@@ -198,10 +198,10 @@ class Digest:
 
 
 def digest(lock: Lock, environment: str, platform: str) -> Digest:
-    """The digest of what the lock says of (environment, platform), whatever the file's layout.
+    """Return the digest of all that the lock says of (environment, platform), whatever the file's layout.
 
     Raises:
-        D2lEnvError: the lock has no such environment or platform.
+        D2lEnvError: if the lock has no such environment or platform.
     """
     records = {
         record.name.normalized: lock.record_digest(record) for record in lock.records(environment, platform)
@@ -218,7 +218,7 @@ def digest(lock: Lock, environment: str, platform: str) -> Digest:
 
 
 def digests(lock: Lock) -> dict[Key, Digest]:
-    """The digest of every (environment, platform) of the lock."""
+    """Return the digest of every (environment, platform) of the lock."""
     return {key: digest(lock, *key) for key in lock.pairs()}
 
 

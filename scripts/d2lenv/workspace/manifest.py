@@ -44,7 +44,7 @@ class Workspace:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Every channel that any environment may use, in first-seen order."""
+        """Return every channel that any environment may use, in first-seen order."""
         return tuple(dict.fromkeys(c for env in self.environments.values() for c in env.channels))
 
 
