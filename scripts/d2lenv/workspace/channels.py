@@ -99,7 +99,7 @@ def ask(channels: Sequence[str], timeout_s: float = TIMEOUT_S) -> list[Answer]:
 
 
 def _addresses(channel: str, configured: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the addresses that rattler would ask: the mirrors of the longest prefix, or the channel's own."""
+    """Return the addresses that rattler asks: the mirrors of the longest prefix, or the channel's own."""
     for prefix in sorted(configured, key=len, reverse=True):
         if channel.startswith(prefix.rstrip("/") + "/"):
             rest = channel[len(prefix.rstrip("/")) + 1 :]
