@@ -15,7 +15,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -116,14 +116,14 @@ def survey(cache: Path, pins: Iterable[Pin], *, fresh: bool) -> Survey:
         if archive is None:
             found.doubtful.append((wheel, None))
             continue
-        wheel = Wheel(wheel.pin, wheel.metadata, wheel.folder, archive)
+        noted = replace(wheel, archive=archive)
         changed, late = archive.compare()
         if changed or fresh:
-            found.doubtful.append((wheel, None))
+            found.doubtful.append((noted, None))
         elif late:
-            found.doubtful.append((wheel, late))
+            found.doubtful.append((noted, late))
         else:
-            found.good.append(wheel)
+            found.good.append(noted)
     return found
 
 
