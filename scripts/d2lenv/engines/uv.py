@@ -7,6 +7,7 @@ a file that is changed in place changes in the cache as well.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,10 +120,9 @@ def build(job: Job) -> Mapping[str, str]:
     wheel_cache.throw_out(bad, job.say)
     _install(job, python)
     there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good))
-    if unknown := {pin.name for pin in pins} - set(there.names):
+    if unknown := {pin.name for pin in pins} - there.folders.keys():
         wheel_cache.refuse_changed(job.building, unknown)
-    # Scripts and data are not where they are in their wheels, so their lines of RECORD are compared.
-    _settle_conflicts(job, {**there.shared, **records.conflicts(job.building)})
+    _settle_conflicts(job, there)
     return there.content
 
 
@@ -181,19 +181,14 @@ def _install_words(job: Job) -> list[str | Path]:
     ]
 
 
-def _settle_conflicts(job: Job, shared: Mapping[str, Mapping[str, str]]) -> None:
+def _settle_conflicts(job: Job, there: wheel_cache.Installed) -> None:
     """Give a file that two wheels bring to the one whose name comes first.
 
     uv installs in parallel and lets the last one win, so `jupyter.py`, which jupyter 1.0.0 and jupyter-core
     both have, was now one and now the other (seen 2026-11-22 with `d2lenv repro`).
     """
-    wrong: set[str] = set()
-    for path, owners in shared.items():
-        winner = min(owners)
-        if hashlib.sha256((job.building / path).read_bytes()).hexdigest() != owners[winner]:
-            wrong.add(winner)
-    # The last one that is put back has the last word: where three meet, the first of the names.
-    for winner in sorted(wrong, reverse=True):
+    # Scripts and data are not as they are in their wheels: uv has to put them back.
+    for winner in sorted({*_losers(job.building, records.conflicts(job.building)).values()}, reverse=True):
         words = [*_install_words(job), "--offline", "--reinstall-package", winner]
         if reason := _run(words, shown=False):
             raise D2lEnvError(
@@ -201,6 +196,20 @@ def _settle_conflicts(job: Job, shared: Mapping[str, Mapping[str, str]]) -> None
                 why=reason,
                 fix=_next_step(reason),
             )
+    for path, winner in _losers(job.building, there.shared).items():
+        target = job.building / path
+        copy = target.with_name(f".{target.name}.copy")
+        shutil.copy2(there.folders[winner] / path.partition("/site-packages/")[2], copy)
+        copy.replace(target)
+
+
+def _losers(prefix: Path, shared: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return path → the distribution whose file should be there, for those where another one's is."""
+    return {
+        path: min(owners)
+        for path, owners in shared.items()
+        if hashlib.sha256((prefix / path).read_bytes()).hexdigest() != owners[min(owners)]
+    }
 
 
 def _run(arguments: list[str | Path], *, shown: bool) -> str:

@@ -266,12 +266,12 @@ class Installed:
         content: path → sha256 (hex) of what lies there as it is in its wheel. Files that uv writes, moves or
             patches (scripts, data) are left out.
         shared: path → distribution → sha256, where several wheels bring different files.
-        names: the distributions of which the wheel was found.
+        folders: distribution → where its wheel lies unpacked, for those that were found.
     """
 
     content: Mapping[str, str]
     shared: Mapping[str, Mapping[str, str]]
-    names: Collection[str]
+    folders: Mapping[str, Path]
 
 
 def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
@@ -280,6 +280,7 @@ def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
     Of wheels for several Pythons the one whose WHEEL is the installed one's counts.
     """
     files: dict[str, dict[str, str]] = {}
+    folders: dict[str, Path] = {}
     unsure: set[str] = set()
     for site in locations.site_packages(prefix):
         below = f"{site.relative_to(prefix).as_posix()}/"
@@ -287,13 +288,16 @@ def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
             tag = f"{wheel.metadata}/WHEEL"
             if wheel.archive is not None and _digest(site / tag) == _content(wheel.archive, tag):
                 own = _kept(below, wheel, wheel.archive)
+                folders[wheel.pin.name] = wheel.folder
                 twin = files.setdefault(wheel.pin.name, own)
                 if twin is not own:
                     unsure |= {path for path in own.keys() | twin.keys() if own.get(path) != twin.get(path)}
-    return _merged(files, unsure)
+    return _merged(files, folders, unsure)
 
 
-def _merged(files: Mapping[str, Mapping[str, str]], unsure: Collection[str]) -> Installed:
+def _merged(
+    files: Mapping[str, Mapping[str, str]], folders: Mapping[str, Path], unsure: Collection[str]
+) -> Installed:
     """Return the files of all distributions, where ``files`` is distribution → path → sha256.
 
     Args:
@@ -311,9 +315,7 @@ def _merged(files: Mapping[str, Mapping[str, str]], unsure: Collection[str]) -> 
     shared = {path: names for path, names in several.items() if len(set(names.values())) > 1}
     for path in {*shared, *unsure}:
         content.pop(path, None)
-    return Installed(
-        content, {path: names for path, names in shared.items() if path not in unsure}, set(files)
-    )
+    return Installed(content, {path: names for path, names in shared.items() if path not in unsure}, folders)
 
 
 def refuse_changed(prefix: Path, names: Collection[str]) -> None:
