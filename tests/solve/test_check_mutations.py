@@ -282,7 +282,7 @@ def format_version(rng: random.Random) -> str:
 
 
 def older_format(rng: random.Random) -> str:
-    """Real pixi 0.77 refuses it; py-rattler reads it without a word."""
+    """`pixi lock --check` (0.77) solves it again; py-rattler reads it without a word."""
     return TEXT.replace("version: 7\n", "version: 6\n", 1)
 
 
