@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from d2lenv.base import messages
+from d2lenv.doctor import advice
 from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
 from d2lenv.doctor.rules.plan import Plan
@@ -97,6 +98,23 @@ PLANNED: tuple[tuple[str, Callable[[Plan], Iterable[Problem]]], ...] = (
 )
 """Stable code → finding of ``--plan``."""
 
+_BY_VERSIONS = frozenset(
+    {
+        versions.torchvision_pair,
+        versions.torchaudio_pair,
+        versions.python_for_torch,
+        versions.numpy_major,
+        versions.mkl_symbol,
+        versions.pkg_resources,
+        versions.requirements_unmet,
+        d2l.pins,
+        d2l.inline_and_matplotlib,
+        jupyter.no_kernel,
+        jupyter.parts_do_not_fit,
+    }
+)
+"""The findings that names and versions alone decide: what a command would change can be forecast by them."""
+
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "not-checked": 2, "info": 3}
 
 _Given = TypeVar("_Given", Context, Plan)
@@ -108,8 +126,12 @@ def explanation_key(check: Callable[..., object]) -> str:
 
 
 def examine(context: Context) -> tuple[Finding, ...]:
-    """All findings of the environment, the gravest first."""
-    return _run(FINDINGS, context)
+    """All findings of the environment, the gravest first, with no command that would do harm."""
+    return advice.sound(context, _run(FINDINGS, context), _of_versions)
+
+
+def _of_versions(context: Context) -> tuple[Finding, ...]:
+    return _run(tuple(row for row in FINDINGS if row[1] in _BY_VERSIONS), context)
 
 
 def examine_plan(asked: Plan) -> tuple[Finding, ...]:

@@ -49,7 +49,7 @@ def pip_install(context: Context, *specs: str, index: str = "", options: tuple[s
         if pip
         else (*_uv(context), "pip", "install", "--python", _python(context), *tail)
     )
-    return Command(argv, safe=_safe(context))
+    return Command(argv, safe=_safe(context), installs=specs, index=index)
 
 
 def pip_uninstall(context: Context, *names: str) -> Command:
@@ -59,13 +59,18 @@ def pip_uninstall(context: Context, *names: str) -> Command:
         if pip
         else (*_uv(context), "pip", "uninstall", "--python", _python(context), *names)
     )
-    return Command(argv, safe=_safe(context))
+    return Command(argv, safe=_safe(context), removes=names)
 
 
 def conda_install(context: Context, *specs: str, channels: tuple[str, ...] = ()) -> Command:
     """Install with the conda that is there; never run unasked, it may change many packages."""
     tail = tuple(word for channel in channels for word in ("-c", channel))
     return Command((_conda(context), "install", "--prefix", str(context.prefix.path), *specs, *tail))
+
+
+def torch_channels(torch: str) -> tuple[str, ...]:
+    """Return where conda finds PyTorch ``torch`` and its CUDA libraries."""
+    return ("pytorch", "conda-forge" if torch.startswith("1.12") else "nvidia")
 
 
 def reinstall(context: Context, *names: str) -> Command:

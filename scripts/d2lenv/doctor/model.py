@@ -36,11 +36,17 @@ class Command:
         argv: the program and its arguments; empty for advice that no command carries out.
         text: the advice.
         safe: it touches nothing but the examined prefix and can be run without a question.
+        installs: what pip or uv would install, as it is asked for (``numpy<2``).
+        removes: distributions that pip or uv would remove.
+        index: PyTorch's own index, where it is given.
     """
 
     argv: tuple[str, ...] = ()
     text: str = ""
     safe: bool = False
+    installs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    index: str = ""
 
     def __str__(self) -> str:
         if not self.argv:
@@ -146,7 +152,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything that the findings may look at; gathered once."""
+    """Everything that the findings may look at; gathered once.
+
+    Attributes:
+        changed: distributions that are not as their files say: this is a forecast (see advice.py).
+    """
 
     prefix: Prefix
     machine: Machine
@@ -156,6 +166,7 @@ class Context:
     notebooks: tuple[Notebook, ...] = ()
     active: bool = False
     home: Path = field(default_factory=Path.home)
+    changed: frozenset[str] = frozenset()
 
     @cached_property
     def builds(self) -> Mapping[str, Build]:
@@ -183,6 +194,8 @@ class Context:
             return Build(package.version, cuda_of_build_string(package.build), package.file)
         if distribution is None:
             return None
+        if name in self.changed:
+            return Build(distribution.version, None, distribution.folder)
         file = distribution.site / name / "version.py"
         text = read_optional(file, _VERSION_FILE_LIMIT, self.trouble)
         # torch: `__version__ = '2.0.1+cu117'`, `cuda = '11.7'` or None; the others only the first line.

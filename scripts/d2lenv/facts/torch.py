@@ -157,6 +157,50 @@ def made_for(torch: str, python: str) -> bool:
     return Version(first) <= Version(python) <= Version(last)
 
 
+def has_build(torch: str, cuda: str, platform: str) -> bool:
+    """Return True if PyTorch published a build of release ``torch`` for ``cuda`` on ``platform``.
+
+    1.12 was the first without CUDA 10.2 for Windows (pytorch.org's "previous versions" page). What is not
+    known counts as published.
+    """
+    builds = RELEASES[torch].cuda
+    if platform.startswith("osx") or (platform.startswith("win") and cuda == "10.2"):
+        return False
+    return not builds or cuda in builds
+
+
+def cuda_for(torch: str, capability: tuple[int, int] | None, platform: str) -> str:
+    """Return the CUDA of a build of ``torch`` that runs on ``capability``; empty if none does.
+
+    It is that of the Python package index's Linux wheel where that runs, else the newest.
+    """
+    fitting = [
+        cuda
+        for cuda in RELEASES[torch].cuda
+        if has_build(torch, cuda, platform)
+        and (capability is None or ((known := architectures(torch, cuda)) and runs_on(capability, *known)))
+    ]
+    index = RELEASES[torch].index_cuda
+    return index if index in fitting else max(fitting, key=Version, default="")
+
+
+def conda_specs(torch: str, cuda: str, platform: str) -> tuple[str, ...]:
+    """Return what conda is asked for to get the build of ``torch`` for ``cuda``; empty if there is none.
+
+    The pytorch channel ended with 2.5.1. Its `pytorch-cuda` exists from 11.6 (PyTorch 1.13) to 12.4. Before,
+    the toolkit was conda-forge's `cudatoolkit`. Looked at in the channel's records, 2026-11-24.
+    """
+    if not has_build(torch, cuda, platform) or Version(torch) > Version("2.5.1"):
+        return ()
+    vision = f"torchvision={RELEASES[torch].vision[-1]}"
+    return (f"pytorch={torch}=*cuda{cuda}*", vision, conda_toolkit(torch, cuda))
+
+
+def conda_toolkit(torch: str, cuda: str) -> str:
+    """Return the conda package that brings CUDA's libraries for a build of ``torch``."""
+    return f"{'cudatoolkit' if Version(torch) < Version('1.13') else 'pytorch-cuda'}={cuda}"
+
+
 def architectures(torch: str, cuda: str) -> tuple[tuple[int, ...], int] | None:
     """sm numbers, and the PTX that a build holds (0 for none); ``None`` when unknown.
 
@@ -192,11 +236,17 @@ def release_driver(cuda: str, windows: bool) -> str:
     return _RELEASE_DRIVER.get(cuda, ("", ""))[windows]
 
 
-def serving(capability: tuple[int, int]) -> tuple[str, str] | None:
-    """The oldest (torch, CUDA) of the table that runs on ``capability``; ``None`` when there is none."""
-    for version, item in RELEASES.items():
-        for cuda in item.cuda:
-            known = architectures(version, cuda)
-            if known and runs_on(capability, *known):
+def serving(capability: tuple[int, int], torch: str, python: str, platform: str) -> tuple[str, str] | None:
+    """Return the (torch, CUDA) of the table that runs on ``capability`` and is nearest to ``torch``.
+
+    None when the table has none for ``python`` and ``platform``.
+    """
+    order = list(RELEASES)
+    at = order.index(torch) if torch in RELEASES else 0
+    # The same release first, then the nearest; of two that are as near the newer one.
+    for version in sorted(order, key=lambda other: (abs(order.index(other) - at), -order.index(other))):
+        if RELEASES[version].vision and (not python or made_for(version, python)):
+            cuda = cuda_for(version, capability, platform)
+            if cuda:
                 return version, cuda
     return None

@@ -110,10 +110,12 @@ def test_an_architecture_is_not_judged_where_the_build_is_unknown(env: Environme
     assert "D2L063" not in unreadable(env).findings(gpu=H100)
 
 
-def test_a_kepler_card_has_no_newer_build(tmp_path: Path) -> None:
+def test_a_kepler_card_is_served_by_cuda_11_8(tmp_path: Path) -> None:
     env = Environment(tmp_path / "env")
     env.torch("2.5.1", local="+cu124", cuda="12.4")
-    assert "torch==1.12.0" in commands(env.findings(gpu=gpu("Tesla K80", (3, 7)))["D2L063"])[0]
+    (command,) = commands(env.findings(gpu=gpu("Tesla K80", (3, 7)))["D2L063"])
+    assert "torch==2.5.1" in command
+    assert command.endswith("/cu118")
     assert "no build" in commands(env.findings(gpu=gpu("Quadro", (2, 0)))["D2L063"])[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from d2lenv.base.messages import tr
@@ -109,7 +110,7 @@ def architecture_missing(context: Context) -> Iterator[Problem]:
                 ),
                 Found("torch", joined(f"sm_{n}" for n in known[0]), str(context.builds["torch"].file)),
             ),
-            tuple(_serving(context, device.capability)),
+            tuple(_serving(context, torch, device.capability)),
         )
 
 
@@ -117,10 +118,11 @@ def _number(device: Device) -> str:
     return "{}{}".format(*device.capability) if device.capability else "?"
 
 
-def _serving(context: Context, capability: tuple[int, int]) -> Iterator[Command]:
+def _serving(context: Context, installed: str, capability: tuple[int, int]) -> Iterator[Command]:
     if capability[0] == 9:
         yield Command(text=tr("build the environment `cuda12` (CUDA 12.1, torch 2.3), which serves Hopper"))
-    serving = matrix.serving(capability)
+    prefix = context.prefix
+    serving = matrix.serving(capability, installed, prefix.python_minor, prefix.platform)
     if serving is None:
         yield Command(text=tr("no build in the doctor's table serves this GPU"))
         return
@@ -128,8 +130,25 @@ def _serving(context: Context, capability: tuple[int, int]) -> Iterator[Command]
     release = matrix.RELEASES[torch]
     specs = (f"torch=={torch}", f"torchvision=={release.vision[0]}")
     index = f"https://download.pytorch.org/whl/cu{cuda.replace('.', '')}"
-    # Another torch than the book's: for the reader to decide.
-    yield Command(fixes.pip_install(context, *specs, index=index).argv)
+    if prefix.kind == "conda" and context.prefix.conda_package("pytorch"):
+        # conda's torch and pip's do not mix.
+        conda = matrix.conda_specs(torch, cuda, prefix.platform)
+        yield (
+            fixes.conda_install(context, *conda, channels=fixes.torch_channels(torch))
+            if conda
+            else Command(
+                (
+                    "uv",
+                    "venv",
+                    "--python",
+                    prefix.python_minor or "3.10",
+                    f"{prefix.path}-cu{cuda.replace('.', '')}",
+                )
+            )
+        )
+        return
+    # Another torch than the book's is for the reader to decide.
+    yield dataclasses.replace(fixes.pip_install(context, *specs, index=index), safe=False)
 
 
 def architecture_unknown(context: Context) -> Iterator[Problem]:

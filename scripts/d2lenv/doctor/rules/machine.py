@@ -156,9 +156,6 @@ def proxy(context: Context) -> Iterator[Problem]:
             continue
         if host and socks and context.prefix.find("pysocks"):
             continue
-        fix = f"export {name}=http://{host or 'HOST'}:PORT"
-        if context.machine.system == "Windows":
-            fix = fix.replace("export", "set", 1)
         yield Problem(
             "warning",
             tr("{name} is a SOCKS proxy", name=name)
@@ -166,7 +163,11 @@ def proxy(context: Context) -> Iterator[Problem]:
             else tr("{name} is no proxy address", name=name),
             "proxy",
             (Found(name, _hidden(value)),),
-            (Command(text=fix),),
+            (
+                Command(
+                    text=tr("set {name} to the address of an HTTP proxy: scheme, host and port", name=name)
+                ),
+            ),
         )
 
 

@@ -130,12 +130,16 @@ def parse(words: tuple[str, ...], platform: str) -> Plan:
 def pins_without_wheels(release: editions.Release, python: str, platform: str) -> tuple[str, ...]:
     """The pinned distributions of which the index has no wheel for this Python; those not looked up count as
     fine."""
-    known = [
-        (name, WHEELS.get(f"{name}=={version}", {}).get(platform)) for name, version in release.pins.items()
-    ]
-    if not Version(_ASKED[0]) <= Version(python) <= Version(_ASKED[1]):
-        return tuple(name for name, pythons in known if pythons is not None)
-    return tuple(name for name, pythons in known if pythons is not None and python not in pythons.split())
+    return tuple(name for name, version in release.pins.items() if no_wheel(name, version, python, platform))
+
+
+def no_wheel(name: str, version: str, python: str, platform: str) -> bool:
+    """Return True if the index is known to have no wheel; what was not looked up counts as fine."""
+    pythons = WHEELS.get(f"{name}=={version}", {}).get(platform)
+    if pythons is None or not python:
+        return False
+    asked = Version(_ASKED[0]) <= Version(python) <= Version(_ASKED[1])
+    return not asked or python not in pythons.split()
 
 
 def _way_out(release: editions.Release, d2l: str, platform: str) -> tuple[Command, ...]:

@@ -88,8 +88,9 @@ def _all_from_conda(
     if "numpy" in mixed:
         specs.append("numpy<2")
     cuda = cuda_of_build_string(torch.build)
-    specs.append(f"pytorch-cuda={cuda}" if cuda else "cpuonly")
-    yield fixes.conda_install(context, *specs, channels=("pytorch", "nvidia") if cuda else ("pytorch",))
+    specs.append(matrix.conda_toolkit(torch.version, cuda) if cuda else "cpuonly")
+    channels = fixes.torch_channels(torch.version) if cuda else ("pytorch",)
+    yield fixes.conda_install(context, *specs, channels=channels)
 
 
 def twice(context: Context) -> Iterator[Problem]:

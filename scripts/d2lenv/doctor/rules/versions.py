@@ -22,7 +22,7 @@ from d2lenv.doctor.model import (
     parsed,
 )
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import Distribution, Prefix
+from d2lenv.prefix.read import Distribution, Prefix, normalized
 
 _MKL_WITHOUT_SYMBOL = Version("2024.1")
 _TORCH_FREE_OF_IT = Version("2.4")
@@ -196,14 +196,7 @@ def cpu_build(context: Context) -> Iterator[Problem]:
     if not wanted and (not gpu or _cpu_on_purpose(context)):
         return
     torch = _torch(context)
-    release = matrix.release(torch)
-    cuda = (
-        wanted[0].version
-        if wanted and wanted[0].name == "pytorch-cuda"
-        else release.index_cuda
-        if release
-        else ""
-    )
+    asked = wanted[0].version if wanted and wanted[0].name == "pytorch-cuda" else ""
     yield Problem(
         "error" if wanted else "warning",
         tr("torch {version} is a CPU build, but CUDA is wanted", version=build.version),
@@ -213,7 +206,7 @@ def cpu_build(context: Context) -> Iterator[Problem]:
             *(Found(p.name, f"{p.version} {p.build}", str(p.file)) for p in wanted),
             *(Found(device.name) for device in gpu[:1]),
         ),
-        tuple(_with_cuda(context, torch, cuda)),
+        tuple(_with_cuda(context, torch, asked)),
     )
 
 
@@ -234,13 +227,18 @@ def _locked_for_cpu(expected: Expected) -> bool:
     return False
 
 
-def _with_cuda(context: Context, torch: str, cuda: str) -> Iterator[Command]:
-    release = matrix.release(torch)
-    if release is None or not release.vision or not cuda:
+def _with_cuda(context: Context, torch: str, asked: str) -> Iterator[Command]:
+    release, platform = matrix.release(torch), context.prefix.platform
+    if release is None or not release.vision:
+        return
+    gpus = context.gpu.devices
+    cuda = asked or matrix.cuda_for(torch, gpus[0].capability if gpus else None, platform)
+    if not cuda or not matrix.has_build(torch, cuda, platform):
         return
     if context.prefix.kind == "conda":
-        specs = (f"pytorch={torch}=*cuda{cuda}*", f"torchvision={release.vision[-1]}", f"pytorch-cuda={cuda}")
-        yield fixes.conda_install(context, *specs, channels=("pytorch", "nvidia"))
+        conda = matrix.conda_specs(torch, cuda, platform)
+        if conda:
+            yield fixes.conda_install(context, *conda, channels=fixes.torch_channels(torch))
         return
     tag = "+cu" + cuda.replace(".", "")
     pip = [f"torch=={torch}{tag}", f"torchvision=={release.vision[0]}{tag}"]
@@ -471,6 +469,8 @@ def requirements_unmet(context: Context) -> Iterator[Problem]:
             if requirement.name.lower().startswith(("nvidia", "triton", *TRIO)):
                 continue  # the findings above say it better
             spec = f"{requirement.name}{requirement.specifier}"
+            # What everybody here accepts, or pip mends one package by breaking another.
+            asked = f"{requirement.name}{_accepted(context, requirement, environment)}"
             yield Problem(
                 "warning" if have else "error",
                 tr(
@@ -486,8 +486,23 @@ def requirements_unmet(context: Context) -> Iterator[Problem]:
                 ),
                 requirement.name,
                 (from_distribution(distribution), *((from_distribution(have),) if have else ())),
-                (fixes.install(context, (spec.replace("==", "="),), (spec,)),),
+                (fixes.install(context, (asked.replace("==", "="),), (asked,)),),
             )
+
+
+def _accepted(context: Context, wanted: Requirement, environment: Mapping[str, str]) -> str:
+    """The versions of ``wanted`` that every installed package accepts, as far as they say."""
+    accepted = {str(wanted.specifier)}
+    key = normalized(wanted.name)
+    for other in context.prefix.distributions:
+        if any(key in normalized(line) for line in other.requires):
+            for requirement in requirements(other, environment):
+                if normalized(requirement.name) == key:
+                    accepted.add(str(requirement.specifier))
+    torch = parsed(_torch(context))
+    if key == "numpy" and torch is not None and torch < Version("2.3"):
+        accepted.add("<2")  # it does not say so itself
+    return ",".join(sorted({part for text in accepted for part in text.split(",") if part}))
 
 
 _CHECKED = (
