@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,23 +63,40 @@ def _digests(installed: Collection[Installed], python: bytecode.Interpreter | No
 
     Two packages may bring one path: py-rattler puts one of the files aside, so nothing is said of it.
     """
-    places = {"site-packages": python.site, "python-scripts": _scripts()} if python else {}
     found: dict[str, str] = {}
-    twice: set[str] = set()
+    unclear: set[str] = set()
     for record, archive in installed:
-        moved: dict[str, str] = {}
-        if record.noarch.python:
-            moved = places
-            twice.update(f"{_scripts()}/{name}" for name in _entry_points(archive))
-        for path, fact in archive.facts.items():
-            first, slash, rest = path.partition("/")
-            if first == "info" or path in archive.patched or stat.S_ISDIR(fact.mode):
-                continue
-            place = f"{moved[first]}/{rest}" if slash and first in moved else path
-            if place in found or not stat.S_ISREG(fact.mode):
-                twice.add(place)
-            found[place] = fact.content
-    return {path: digest for path, digest in found.items() if path not in twice}
+        noarch = python is not None and record.noarch.python
+        place = _moved(python.site) if python is not None and noarch else str
+        own, links = _own(archive, place)
+        unclear |= links | (found.keys() & own.keys())
+        if noarch:
+            unclear.update(f"{_scripts()}/{name}" for name in _entry_points(archive))
+        found.update(own)
+    return {path: digest for path, digest in found.items() if path not in unclear}
+
+
+def _own(archive: Archive, place: Callable[[str], str]) -> tuple[dict[str, str], set[str]]:
+    """Return path in the prefix → sha256 of the package's files that are not rewritten, and its links."""
+    files = {
+        place(path): fact.content
+        for path, fact in archive.facts.items()
+        if stat.S_ISREG(fact.mode) and not path.startswith("info/")
+    }
+    for path in archive.patched:
+        files.pop(place(path), None)
+    return files, {place(path) for path, fact in archive.facts.items() if stat.S_ISLNK(fact.mode)}
+
+
+def _moved(site: str) -> Callable[[str], str]:
+    """Return what gives the place of a noarch package's file."""
+    places = {"site-packages": site, "python-scripts": _scripts()}
+
+    def place(path: str) -> str:
+        first, _, rest = path.partition("/")
+        return f"{places[first]}/{rest}" if rest and first in places else path
+
+    return place
 
 
 def _entry_points(archive: Archive) -> list[str]:
