@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
+import subprocess
 import sys
 import types
 import warnings
@@ -230,3 +233,19 @@ def test_a_gpu_that_cannot_be_used_is_explained(
 ) -> None:
     torch(monkeypatch, **found)
     assert checks.gpu() == (None, name, reason)
+
+
+def test_the_first_notebook_asks_the_doctor_and_no_module_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = nbformat.reads(NOTEBOOKS[0].read_text(encoding="utf-8"), as_version=4)
+    (cell,) = (cell for cell in first.cells if "def ask_the_doctor" in cell.source)
+    for name in ("d2lenv", "runpy", "json", "random", "click"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("D2LENV_PYTHON", sys.executable)
+    monkeypatch.setenv("D2LENV_FOLDER", str(FOLDER.parent / "scripts"))
+    names: dict[str, Any] = {"os": os, "sys": sys, "json": json, "subprocess": subprocess}
+    exec(cell.source, names)
+    assert names["reason"] == ""
+    assert names["report"]["command"] == "doctor"

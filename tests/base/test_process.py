@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.base import process
+from labkit import wait_for
 
 
 def canaries(folder: Path, *names: str) -> None:
@@ -91,8 +92,8 @@ def test_a_service_notices_the_end_of_its_input_and_is_killed_when_it_lasts(
         service = process.start_service(command, cwd=tmp_path, environ=os.environ, output=log)
     assert service.stdin is not None
     service.stdin.close()
-    process.kill_service(service, 2.0 if status is None else 60.0)
-    assert "ready" in (tmp_path / "log").read_text(encoding="utf-8")
+    assert wait_for(lambda: "alone" in (tmp_path / "log").read_text(encoding="utf-8"))
+    process.kill_service(service, 0.1 if status is None else 60.0)
     if status is None:
         assert service.returncode not in (None, 0)
     else:

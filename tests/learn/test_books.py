@@ -88,6 +88,15 @@ def test_a_book_has_chapters_and_a_folder_of_notebooks_has_none(tmp_path: Path) 
     assert not books.has_chapters(BOOK / "chapter_recurrent")  # runs in its own place unless --data is given
 
 
+def test_a_file_of_the_book_that_a_notebook_writes_anew_stays_as_it_was(tmp_path: Path) -> None:
+    """As ``torch.save(x, 'x-file')`` does, which both real books have in the chapter."""
+    book = shutil.copytree(BOOK, tmp_path / "book")
+    (book / "chapter_recurrent" / "x-file").write_text("the book's", encoding="utf-8")
+    staged = books.stage(book, ("with-data",), None, tmp_path / "scratch")
+    (staged[0].parent / "x-file").write_text("the run's", encoding="utf-8")
+    assert (book / "chapter_recurrent" / "x-file").read_text(encoding="utf-8") == "the book's"
+
+
 @pytest.mark.parametrize(
     "place",
     ["venv/pyvenv.cfg", "conda/conda-meta/history", "reports/cuda/report.html", ".git/x", "node_modules/x"],

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,63 +52,80 @@ def has_chapters(folder: Path) -> bool:
     return any(path.parent != folder for path in find(folder))
 
 
+_LARGE = 64 * 2**20
+
+
 def stage(folder: Path, names: Sequence[str], data: Path | None, scratch: Path) -> tuple[Path, ...]:
     """Lay a book out in ``scratch`` so that its notebooks find their pictures and ``../data``.
 
-    A notebook is copied under a name that says its chapter (every chapter has an ``index.ipynb``). Everything
-    beside it is linked. What ``d2l`` unpacks or downloads goes to ``scratch`` and not into ``data``.
+    A notebook is copied under a name that says its chapter (every chapter has an ``index.ipynb``), and so are
+    the files beside it but for very large ones: notebooks of the books write some of them anew. Data files
+    are linked. All that ``d2l`` unpacks or downloads goes to ``scratch``.
 
     Args:
         names: only these notebooks, by their name with or without the chapter; all when empty.
         data: the folder whose files ``d2l.download`` is to find, by their names in ``DATA_HUB``.
 
     Raises:
-        D2lEnvError: a folder or a name is not there.
+        D2lEnvError: if a folder or a name is not there.
     """
     if data is not None and not data.is_dir():
         raise D2lEnvError(tr("{path} is not a folder", path=data), status=USAGE)
-    wanted = [name.removesuffix(".ipynb") for name in names]
     book = scratch / "book"
+    _lay(folder, book, linked_from=_LARGE)
+    if (folder.parent / "img").is_dir():  # the folder is one chapter: its pictures are beside it
+        _lay(folder.parent / "img", scratch / "img", linked_from=_LARGE)
     staged: list[Path] = []
-    known: list[str] = []
-    for path in find(folder):
-        relative = path.relative_to(folder).with_suffix("")
-        name = ".".join(relative.parts)
-        known.append(name)
-        if wanted and name not in wanted and path.stem not in wanted:
-            continue
-        chapter = book / relative.parent
-        chapter.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, chapter / f"{name}.ipynb")
-        staged.append(chapter / f"{name}.ipynb")
+    for path in _chosen(folder, [name.removesuffix(".ipynb") for name in names]):
+        relative = path.relative_to(folder)
+        staged.append(book / relative.parent / f"{_full_name(relative)}.ipynb")
+        staged[-1].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, staged[-1])
+    for place in {path.parent.parent / "data" for path in staged}:
+        place.mkdir(parents=True, exist_ok=True)
+        if data is not None:
+            _lay(data, place, linked_from=0)
+    return tuple(staged)
+
+
+def _full_name(relative: Path) -> str:
+    """Return ``chapter.name`` of a notebook."""
+    return ".".join(relative.with_suffix("").parts)
+
+
+def _chosen(folder: Path, wanted: Sequence[str]) -> list[Path]:
+    """Return the notebooks with these names, with or without their chapter; all if there are no names.
+
+    Raises:
+        D2lEnvError: if a name is not there.
+    """
+    known = {_full_name(path.relative_to(folder)): path for path in find(folder)}
     for name in wanted:
-        if name not in known and not any(full.split(".")[-1] == name for full in known):
+        if name not in known and not any(path.stem == name for path in known.values()):
             raise D2lEnvError(
                 tr("{folder} has no notebook `{name}`", folder=folder, name=name),
                 fix=tr("choose one of: {names}", names=", ".join(known)),
                 status=USAGE,
             )
-    _link_others(folder, book)
-    if (folder.parent / "img").is_dir():  # the folder is one chapter: its pictures are beside it
-        _link_others(folder.parent / "img", scratch / "img")
-    for place in {path.parent.parent / "data" for path in staged}:
-        place.mkdir(parents=True, exist_ok=True)
-        if data is not None:
-            _link_others(data, place)
-    return tuple(staged)
+    return [path for name, path in known.items() if not wanted or name in wanted or path.stem in wanted]
 
 
-def _link_others(source: Path, target: Path) -> None:
-    """Link every file of ``source`` that is not a notebook to the same place in ``target``; or copy it."""
+def _lay(source: Path, target: Path, *, linked_from: int) -> None:
+    """Put every file of ``source`` that is not a notebook to its place in ``target``, unless it is there.
+
+    Args:
+        linked_from: bytes from which on a file is linked; a smaller one is copied.
+    """
     for path in _files(source):
         place = target / path.relative_to(source)
-        if path.suffix == ".ipynb" or place.exists():
+        if path.suffix == ".ipynb" or place.exists() or not path.is_file():
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.symlink_to(path.resolve())
-        except OSError:  # Windows asks for a privilege
-            shutil.copyfile(path, place)
+        if path.stat().st_size >= linked_from:
+            with suppress(OSError):  # Windows asks for a privilege
+                place.symlink_to(path.resolve())
+                continue
+        shutil.copyfile(path, place)
 
 
 # The exceptions with which requests, urllib3, urllib and http.client say that nobody answers; torchvision and
@@ -121,14 +139,14 @@ _NETWORK_CODE = re.compile(r"\b(?:requests|urllib3|urllib|torchvision[/\\.]datas
 
 
 def needs_network(result: NotebookResult) -> bool:
-    """Did a cell fail because nobody answered a download?"""
+    """Return whether a cell failed because nobody answered a download."""
     if result.cause != "error" or not _NO_ANSWER.match(result.reason):
         return False
     return _NETWORK_CODE.search(result.traceback) is not None
 
 
 def revise(result: NotebookResult) -> NotebookResult:
-    """A notebook that a download has stopped was not checked from there on; it has not failed."""
+    """Return the result of a notebook that a download has stopped as not checked instead of failed."""
     if not needs_network(result):
         return result
     reason = tr("needs the network, or the file in --data ({error})", error=result.reason[:200])
