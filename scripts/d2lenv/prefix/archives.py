@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from d2lenv.prefix.scan import Tree, digests
+from d2lenv.prefix.scan import Entry, Tree, digests
 
 _FORMAT = 1
 _MOMENT_NS = 250_000_000
@@ -79,6 +79,12 @@ class Archive:
             elif stat.S_ISREG(mode):
                 times.append((now.st_ctime_ns, path))
         return found, late(times)
+
+    def hold(self, paths: Iterable[str]) -> bool:
+        """Read the files at ``paths``; return True if they have the contents that were noted."""
+        entries = [Entry(path, "file", 0, self.facts[path].size) for path in paths]
+        found, failed = digests(self.folder, entries)
+        return not failed and all(self.facts[path].content == digest for path, digest in found.items())
 
     def same_content(self, other: Archive) -> bool:
         """Return True if both hold the same entries with the same modes and contents."""

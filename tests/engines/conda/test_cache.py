@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -55,8 +56,17 @@ def added(name: str) -> Callable[[Path], None]:
     return add
 
 
+def disguised(path: Path) -> None:
+    """Change the content and put size and time back, later than the whole package was linked."""
+    status = path.stat()
+    time.sleep(0.4)
+    in_place(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "content": lambda package: in_place(package / TEXT),
+    "disguised": lambda package: disguised(package / TEXT),
     "mode": lambda package: (package / TEXT).chmod(0o4755),
     "removed": lambda package: (package / TEXT).unlink(),
     "link": lambda package: ((package / TEXT).unlink(), (package / TEXT).symlink_to("/etc/passwd")),

@@ -59,7 +59,8 @@ class Cache:
     def is_unchanged(self, noted: Archive) -> bool:
         """Return True if the folder of ``noted`` holds what was noted."""
         if not self.in_full:
-            return not noted.changed()
+            changed, late = noted.compare()
+            return not changed and noted.hold(late)
         try:
             return noted.same_content(archives.look(scan(noted.folder)))
         except OSError:
@@ -181,7 +182,7 @@ def _noted(cache: Cache, record: RepoDataRecord) -> Archive | None:
 
 def _unchanged(cache: Cache, record: RepoDataRecord, noted: Archive) -> Archive | None:
     """Return the package if it is as it was noted; read it if ``stat`` does not say so."""
-    if not cache.in_full and not noted.changed():
+    if not cache.in_full and cache.is_unchanged(noted):
         return noted
     try:
         now = archives.look(scan(noted.folder), noted.patched)
