@@ -31,6 +31,8 @@ from d2lenv.solve.wheels import Pin
 
 _TIMEOUT_S = 600.0
 _SHOWN = 5
+_MOST_BYTES = 16 << 20
+"""A file that was only touched is read up to this size: libraries of hundreds of megabytes are not edited."""
 _RISKY = ~0o664
 """Bits of a mode that matter: the kind, setuid and the like, execution, and writing by anybody."""
 # uv writes its own into an environment, or leaves them out.
@@ -118,6 +120,7 @@ def survey(cache: Path, pins: Iterable[Pin], *, fresh: bool) -> Survey:
             continue
         noted = replace(wheel, archive=archive)
         changed, late = archive.compare()
+        late = [path for path in late if archive.facts[path].size <= _MOST_BYTES]
         if changed or fresh:
             found.doubtful.append((noted, None))
         elif late:
