@@ -1,11 +1,10 @@
-"""Every user-facing text exists in both languages, with the same placeholders."""
+"""Every user-facing text exists in every language, with the same placeholders."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-from importlib import resources
+from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
 
@@ -13,25 +12,32 @@ import pytest
 
 import d2lenv
 from d2lenv import doctor
-from d2lenv.base import messages
+from d2lenv.base import catalogue, messages
 
 SOURCE = Path(d2lenv.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
+OTHERS = messages.languages()[1:]
 
-
-# In a template, `t("…")` and `t('…')` are messages.both().
+# In a template, `t("…")` and `t('…')` are messages.each_language().
 IN_TEMPLATE = re.compile(r"""\bt\((?:"([^"]+)"|'([^']+)')""")
 
 
+def calls(path: Path) -> Iterator[tuple[str, str]]:
+    """The key of each text in a module, as a .mo file has it, and its place."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if name in ("tr", "mark", "trn", "each_language") and path.name != "messages.py":
+            assert isinstance(node, ast.Call)
+            words = [word.value for word in node.args if isinstance(word, ast.Constant)]
+            if name != "tr" and not words:
+                continue  # a marked text on its way
+            assert len(words) == (2 if name == "trn" else 1), f"{path}:{node.lineno}: {name}() takes literals"
+            yield "\0".join(map(str, words)), f"{path}:{node.lineno}"
+
+
 def texts_in_source() -> dict[str, str]:
-    """English text → place, for each literal ``tr("…")`` in the package and ``t("…")`` in its templates."""
-    found: dict[str, str] = {}
-    for path in (ROOT / "run.py", *sorted(SOURCE.rglob("*.py"))):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr":
-                first = node.args[0]
-                assert isinstance(first, ast.Constant), f"{path}:{node.lineno}: tr() takes a literal"
-                found[str(first.value)] = f"{path}:{node.lineno}"
+    """Key → place, for each text in the package, in its templates and in run.py."""
+    found = dict(pair for path in (ROOT / "run.py", *sorted(SOURCE.rglob("*.py"))) for pair in calls(path))
     for path in sorted(SOURCE.rglob("*.j2")):
         for double, single in IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
             found[double or single] = str(path.relative_to(SOURCE))
@@ -41,40 +47,72 @@ def texts_in_source() -> dict[str, str]:
     return found
 
 
+def families(language: str) -> dict[str, dict[str, str]]:
+    """File → key → translation, without the files' heads."""
+    folder = SOURCE / "locale" / language
+    found = {path.name: catalogue.read(path.read_text(encoding="utf-8")) for path in folder.iterdir()}
+    return {name: {key: text for key, text in entries.items() if key} for name, entries in found.items()}
+
+
+def translated(language: str) -> dict[str, str]:
+    return {key: text for entries in families(language).values() for key, text in entries.items()}
+
+
 def placeholders(text: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    return {
+        name for part in text.split("\0") for _, name, _, _ in Formatter().parse(part) if name is not None
+    }
 
 
-def test_every_text_has_a_chinese_one() -> None:
-    missing = {text: place for text, place in texts_in_source().items() if text not in messages.chinese()}
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_text_is_translated(language: str) -> None:
+    known = translated(language)
+    missing = {text: place for text, place in texts_in_source().items() if text not in known}
     assert not missing
 
 
-def test_no_chinese_text_is_left_over() -> None:
-    assert not set(messages.chinese()) - set(texts_in_source())
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_translation_is_left_over(language: str) -> None:
+    assert not set(translated(language)) - set(texts_in_source())
 
 
-@pytest.mark.parametrize("english", sorted(messages.chinese()))
-def test_a_translation_has_the_same_placeholders(english: str) -> None:
-    assert placeholders(messages.chinese()[english]) == placeholders(english)
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_translation_has_the_same_placeholders(language: str) -> None:
+    wrong = {
+        key: text for key, text in translated(language).items() if placeholders(text) != placeholders(key)
+    }
+    assert not wrong
 
 
-def test_no_text_is_translated_twice() -> None:
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_file_of_a_language_says_which_it_is(language: str) -> None:
+    for path in (SOURCE / "locale" / language).iterdir():
+        assert f"Language: {language}\n" in catalogue.read(path.read_text(encoding="utf-8"))[""], path
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_text_is_translated_twice(language: str) -> None:
     seen: dict[str, str] = {}
-    for file in (resources.files("d2lenv") / "locale" / "zh_CN").iterdir():
-        for text in json.loads(file.read_text(encoding="utf-8")):
-            assert text not in seen, f"{text!r} stands in {seen[text]} and {file.name}"
-            seen[text] = file.name
+    for name in families(language):
+        entries = re.findall(
+            r'^msgid (".*(?:\n".*)*)', (SOURCE / "locale" / language / name).read_text("utf-8"), re.MULTILINE
+        )
+        for entry in entries:
+            assert entry == '""' or entry not in seen, f"{entry} stands in {seen.get(entry)} and {name}"
+            seen[entry] = name
 
 
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({"D2LENV_LANG": "zh"}, "zh"),
+        ({"D2LENV_LANG": "zh"}, "zh_CN"),
+        ({"D2LENV_LANG": "zh_CN"}, "zh_CN"),
+        ({"D2LENV_LANG": "zh-Hans"}, "zh_CN"),
         ({"D2LENV_LANG": "en", "LANG": "zh_CN.UTF-8"}, "en"),
-        ({"LC_ALL": "zh_CN.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
-        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LC_ALL": "zh_CN.UTF-8", "LANG": "en_US.UTF-8"}, "zh_CN"),
+        ({"LANG": "zh_CN.UTF-8@x"}, "zh_CN"),
         ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "xx"}, "en"),
         ({}, "en"),
     ],
 )
@@ -94,5 +132,48 @@ def test_a_text_without_translation_is_shown_in_english(monkeypatch: pytest.Monk
     assert shown("no such text {x}", x=1) == "no such text 1"
 
 
+def test_one_thing_is_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    form = messages.trn
+    texts = ("{count} file; not signed", "{count} files; not signed")
+    assert [form(*texts, count=count) for count in (0, 1, 2)] == [
+        "0 files; not signed", "1 file; not signed", "2 files; not signed"
+    ]  # fmt: skip
+    monkeypatch.setenv("D2LENV_LANG", "zh")
+    assert form(*texts, count=1) == "1 个文件；未签名"
+
+
+FRENCH = """
+msgid ""
+msgstr ""
+"Language: fr\\n"
+"Plural-Forms: nplurals=2; plural=(n > 1);\\n"
+
+msgid "English"
+msgstr "Français"
+
+msgid "passed"
+msgstr "réussi"
+"""
+
+
+def test_a_folder_is_all_that_a_new_language_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "d2lenv" / "locale"
+    (package / "fr").mkdir(parents=True)
+    (package / "fr" / "words.po").write_text(FRENCH, encoding="utf-8")
+    monkeypatch.setattr("d2lenv.base.messages.resources.files", lambda name: tmp_path / name)
+    messages.languages.cache_clear()
+    messages.translations.cache_clear()
+    try:
+        monkeypatch.setenv("D2LENV_LANG", "fr_CA.UTF-8")
+        assert messages.languages() == ("en", "fr")
+        assert messages.tr("passed") == "réussi"
+        assert messages.each_language("English") == {"en": "English", "fr": "Français"}
+    finally:
+        messages.languages.cache_clear()
+        messages.translations.cache_clear()
+
+
 def test_foreign_text_for_the_terminal_keeps_chinese_and_shows_the_rest() -> None:
     assert messages.printable("数据 é\x1b[0m\u202e\n\udc80") == "数据 é\\x1b[0m\\u202e\\n\\udc80"
+    assert messages.printable("全\u3000角\u00a0") == "全\u3000角\u00a0"
+    assert messages.printable_lines("a\x07\n\tb") == "a\\x07\n        b"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from channelkit import HEAD, MANIFEST, ROOT, d2lenv, files, record, small_snapshot, write_workspace
@@ -250,6 +251,42 @@ def test_outside_a_workspace_it_is_said(tmp_path: Path) -> None:
 def test_help_has_an_example_in_both_languages(tmp_path: Path, command: str) -> None:
     assert f"Example: d2lenv {command}" in d2lenv(tmp_path, command, "--help").stdout
     assert f"示例：d2lenv {command}" in d2lenv(tmp_path, command, "--help", D2LENV_LANG="zh").stdout
+
+
+def test_the_language_is_chosen_when_a_text_is_shown(call: Call, root: Path) -> None:
+    """In one process: nothing that was read at import stays."""
+    for language, words in (("zh", "不求解"), ("en", "Solve nothing"), ("zh", "不求解")):
+        assert words in call(root, "lock", "--help", language=language).stdout
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands(command)
+
+
+def test_every_help_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2LENV_LANG", "zh")
+    for command in (app.cli, *commands(app.cli)):
+        texts = [
+            command.help,
+            command.get_short_help_str(),
+            *(getattr(p, "help", None) for p in command.params),
+        ]
+        ours = [text for text in texts if text and text != "Show the version and exit."]  # click's own
+        assert ours
+        assert not [text for text in ours if text.isascii()], command.name
+
+
+def test_every_command_speaks_the_language_that_the_group_is_given(call: Call, root: Path) -> None:
+    assert "pixi.lock 满足 pixi.toml 的要求" in call(root, "--lang", "zh", "check").stdout
+    assert "pixi.lock satisfies pixi.toml" in call(root, "--lang", "en", "check", language="zh").stdout
+    (root / "pixi.lock").unlink()
+    assert call(root, "--lang", "zh_CN", "check").stderr.startswith("错误：无法读取")
+    refused = call(root, "--lang", "xx", "check")
+    assert refused.returncode == 2
+    assert "one of: en, zh_CN" in refused.stderr
 
 
 def test_messages_are_in_the_readers_language(call: Call, root: Path) -> None:

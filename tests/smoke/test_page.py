@@ -65,12 +65,13 @@ def test_the_verdict_is_the_worst_that_happened(notebooks: tuple[NotebookResult,
 
 
 def test_the_page_is_in_both_languages_and_opens_in_the_reader_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    for language in ("en", "zh"):
+    for language, code in (("en", "en"), ("zh", "zh-CN")):
         monkeypatch.setenv("D2LENV_LANG", language)
         text = page.page(run_of(PASSED), "cuda")
-        assert '<span lang="en">Versions</span><span lang="zh">版本</span>' in text
-        assert f'id="{language}" checked>' in text
+        assert '<span lang="en">Versions</span><span lang="zh-CN">版本</span>' in text
+        assert f'id="{code}" checked>' in text
         assert text.count(" checked>") == 1
+        assert '<label for="en">English</label><label for="zh-CN">中文</label>' in text
 
 
 def test_hostile_words_are_shown_as_words() -> None:

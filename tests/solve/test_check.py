@@ -401,7 +401,7 @@ def test_findings_are_shown_one_a_line_and_notes_together(
         "note: tool: no sha256 is known, only an md5 [hash] (default/linux-64)",
         "1 environments, 1 (environment, platform) pairs, 3 packages, 0.00 GB to download where the size is "
         "known (0 unknown)",
-        "1 errors: the lock does not stand",
+        "1 error: the lock does not stand",
     ]
     told = check.as_json(findings, lockfile.read(tmp_path / "w" / "pixi.lock"))
     assert len(told["findings"]) == 2

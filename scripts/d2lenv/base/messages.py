@@ -1,61 +1,89 @@
-"""User-facing text in English and Simplified Chinese.
+"""User-facing text in the reader's language.
 
-The English text is the key, as in gettext; the Chinese one stands in ``locale/zh_CN/*.json``, a file
-for each family of messages. ``tests/test_messages.py`` reads every ``tr("…")`` in the source and fails
-when a translation is missing, stale, or has other placeholders. JSON instead of gettext's ``.mo``
-because a compiled catalogue would be a second file to keep in step.
+The English text stands in the code and is the key, as in gettext. Every other language is a folder of
+``locale`` with .po files, one for each family of messages: a new folder is all that a new language takes. The
+language is looked up each time that a text is shown. ``tests/base/test_messages.py`` fails when a translation
+is missing, stale, or has other placeholders.
 """
 
 from __future__ import annotations
 
-import json
+import gettext
 import os
 from functools import cache
 from importlib import resources
-from typing import Literal
 from unicodedata import category
 
-Language = Literal["en", "zh"]
+from d2lenv.base import catalogue
 
-
-def language() -> Language:
-    """The reader's language: ``D2LENV_LANG``, else the locale (``LC_ALL``, ``LC_MESSAGES``, ``LANG``)."""
-    chosen = os.environ.get("D2LENV_LANG", "")
-    if not chosen:
-        chosen = next(
-            (value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), ""
-        )
-    return "zh" if chosen.lower().startswith("zh") else "en"
+SOURCE_LANGUAGE = "en"
+VARIABLE = "D2LENV_LANG"
+"""The environment variable that chooses a language, also for the processes that are started."""
 
 
 @cache
-def chinese() -> dict[str, str]:
-    """English text → Chinese text, all families together."""
-    catalogue: dict[str, str] = {}
-    folder = resources.files("d2lenv") / "locale" / "zh_CN"
-    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if file.name.endswith(".json"):
-            catalogue.update(json.loads(file.read_text(encoding="utf-8")))
-    return catalogue
+def languages() -> tuple[str, ...]:
+    """Return what there is, as gettext writes it: ``en`` first, then the folders (``zh_CN``)."""
+    folder = resources.files("d2lenv") / "locale"
+    return SOURCE_LANGUAGE, *sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
+def language() -> str:
+    """Return the reader's: ``D2LENV_LANG``, else the locale (``LC_ALL``, ``LC_MESSAGES``, ``LANG``)."""
+    names = (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG")
+    return matching(next((value for name in names if (value := os.environ.get(name))), ""))
+
+
+def matching(locale: str) -> str:
+    """Return the language for a locale's name (``zh_CN.UTF-8``, ``zh``); English for an unknown one."""
+    wanted = locale.partition(".")[0].partition("@")[0].replace("-", "_").lower()
+    known = {name.lower(): name for name in languages()}
+    same = (name for short, name in known.items() if short.partition("_")[0] == wanted.partition("_")[0])
+    return known.get(wanted) or next(same, SOURCE_LANGUAGE)
+
+
+@cache
+def translations(language: str) -> gettext.NullTranslations:
+    """Return the catalogue of a language, all families together."""
+    if language == SOURCE_LANGUAGE:
+        return gettext.NullTranslations()
+    folder = resources.files("d2lenv") / "locale" / language
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".po")), key=lambda f: f.name)
+    return catalogue.compiled(file.read_text(encoding="utf-8") for file in files)
 
 
 def tr(english: str, /, **values: object) -> str:
-    """``english`` in the reader's language with ``{placeholders}`` filled.
+    """Return ``english`` in the reader's language with ``{placeholders}`` filled.
 
     A text without a translation is shown in English: a missing line must never hide a message.
     """
-    template = chinese().get(english, english) if language() == "zh" else english
+    template = translations(language()).gettext(english)
     return template.format(**values) if values else template
 
 
-def both(english: str, /, **values: object) -> dict[Language, str]:
-    """``english`` in every language at once, for a page whose reader chooses."""
-    texts: dict[Language, str] = {"en": english, "zh": chinese().get(english, english)}
+def trn(one: str, many: str, /, *, count: int, **values: object) -> str:
+    """Return the form of a text for ``count`` things; the count fills ``{count}``."""
+    return translations(language()).ngettext(one, many, count).format(count=count, **values)
+
+
+def mark(english: str, /) -> str:
+    """Return ``english`` as it is: :func:`translated` is called where it is shown."""
+    return english
+
+
+def translated(marked: str, /) -> str:
+    """Return a text that was given by :func:`mark` in the reader's language."""
+    return translations(language()).gettext(marked) if marked else ""
+
+
+def each_language(english: str, /, **values: object) -> dict[str, str]:
+    """Return ``english`` in every language at once, for a page whose reader chooses."""
+    texts = {name: translations(name).gettext(english) for name in languages()}
     return {name: text.format(**values) if values else text for name, text in texts.items()}
 
 
 def printable(text: str) -> str:
-    r"""``text`` without anything that a terminal would act on, and encodable as UTF-8.
+    r"""Return ``text`` without anything that a terminal would act on, and encodable as UTF-8.
 
     File names and metadata come from elsewhere: escape sequences, line ends, and marks that reverse the
     direction of writing are shown as ``\x1b``; undecodable bytes as ``\udc80``.

@@ -6,30 +6,49 @@ solver or a notebook client that they do not use.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from d2lenv.base.messages import tr
-from d2lenv.cli import build, doctor, export, learn, lock, proof, smoke
-from d2lenv.cli.shared import Place
+from d2lenv.base import messages
+from d2lenv.base.messages import mark, tr
+from d2lenv.cli import build, doctor, export, learn, lock, proof, shared, smoke
+
+
+def _speak(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Choose the language, for the processes that are started too."""
+    if value is None:
+        return
+    if messages.matching(value).partition("_")[0] != value.partition("_")[0]:
+        raise click.BadParameter(tr("one of: {names}", names=", ".join(messages.languages())))
+    os.environ[messages.VARIABLE] = value
 
 
 @click.group(
-    help=tr("Reproducible deep-learning environments for d2l and Deep Learning with PyTorch."),
+    cls=shared.Group,
+    help=mark("Reproducible deep-learning environments for d2l and Deep Learning with PyTorch."),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="d2lenv", prog_name="d2lenv")
-@click.option(
+@shared.option(
     "--workspace",
     "root",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
-    help=tr("Folder with pixi.toml (default: this one or the nearest above)."),
+    help=mark("Folder with pixi.toml (default: this one or the nearest above)."),
+)
+@shared.option(
+    "--lang",
+    metavar="LANGUAGE",
+    expose_value=False,
+    is_eager=True,
+    callback=_speak,
+    help=mark("Language of what is printed: en, zh_CN (default: the system's)."),
 )
 @click.pass_context
 def cli(context: click.Context, root: Path | None) -> None:
-    context.obj = Place(root)
+    context.obj = shared.Place(root)
 
 
 for _command in (

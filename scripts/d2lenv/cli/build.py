@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark
 from d2lenv.cli import shared
 
 
-@click.command(
-    short_help=tr("Build an environment on this machine."),
-    help=tr(
+@shared.command(
+    short_help=mark("Build an environment on this machine."),
+    help=mark(
         "Build an environment from its lock: with pixi, with py-rattler, or from wheels. An up-to-date one "
         "is used again at once.\n\n"
         "Example: d2lenv build cuda --engine wheels"
@@ -21,21 +21,21 @@ from d2lenv.cli import shared
 )
 @click.argument("environment")
 @shared.engine
-@click.option(
+@shared.option(
     "--prefix",
     type=click.Path(path_type=Path),
-    help=tr("Where (default: .pixi/envs/ENV or .d2lenv/ENV-ENGINE)."),
+    help=mark("Where (default: .pixi/envs/ENV or .d2lenv/ENV-ENGINE)."),
 )
 @shared.python
-@click.option("--fresh", is_flag=True, help=tr("Build anew although the prefix is up to date."))
-@click.option(
+@shared.option("--fresh", is_flag=True, help=mark("Build anew although the prefix is up to date."))
+@shared.option(
     "--link-mode",
     type=click.Choice(["copy", "hardlink", "clone"]),
     metavar="copy|hardlink|clone",
-    help=tr("How the wheels engine gets files from uv's cache (default: clone where the disk can)."),
+    help=mark("How the wheels engine gets files from uv's cache (default: clone where the disk can)."),
 )
-@click.option("--link-scripts", is_flag=True, help=tr("Let conda packages run their post-link scripts."))
-@click.option("--no-space-check", is_flag=True, help=tr("Build although the disk looks too small."))
+@shared.option("--link-scripts", is_flag=True, help=mark("Let conda packages run their post-link scripts."))
+@shared.option("--no-space-check", is_flag=True, help=mark("Build although the disk looks too small."))
 @shared.as_json
 @click.pass_obj
 def build(

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 
-@click.command(
-    short_help=tr("What is wrong with an environment, why, and what to type."),
-    help=tr(
+@shared.command(
+    short_help=mark("What is wrong with an environment, why, and what to type."),
+    help=mark(
         "Examine an environment: ours, a conda environment, a venv or a system Python; without a name the "
         "active one. Reads files only, imports nothing. Exit status 1 when errors are found.\n\n"
-        "Examples: d2lenv doctor, d2lenv doctor cuda --lang zh, d2lenv doctor --plan python=3.12 d2l==0.17.6"
+        "Examples: d2lenv doctor, d2lenv --lang zh doctor cuda, d2lenv doctor --plan python=3.12 d2l==0.17.6"
     ),
 )
 @click.argument("words", nargs=-1, metavar="[PREFIX|ENV]")
-@click.option(
-    "--plan", is_flag=True, help=tr("Judge what is about to be installed: python=3.12 d2l==0.17.6.")
+@shared.option(
+    "--plan", is_flag=True, help=mark("Judge what is about to be installed: python=3.12 d2l==0.17.6.")
 )
-@click.option("--deep", is_flag=True, help=tr("Also start its Python, import torch and use the GPU."))
-@click.option("--fix", is_flag=True, help=tr("Print only the commands that mend what was found."))
-@click.option("--yes", is_flag=True, help=tr("With --fix: run the commands that are safe."))
-@click.option("--lang", type=click.Choice(["en", "zh"]), help=tr("Language of the answer."))
+@shared.option("--deep", is_flag=True, help=mark("Also start its Python, import torch and use the GPU."))
+@shared.option("--fix", is_flag=True, help=mark("Print only the commands that mend what was found."))
+@shared.option("--yes", is_flag=True, help=mark("With --fix: run the commands that are safe."))
 @shared.as_json
 @click.pass_obj
 def doctor(
@@ -35,11 +32,8 @@ def doctor(
     deep: bool,
     fix: bool,
     yes: bool,
-    lang: str | None,
     as_json: bool,
 ) -> int:
-    if lang is not None:
-        os.environ["D2LENV_LANG"] = lang
     if yes and not fix:
         raise click.UsageError(tr("--yes goes with --fix"))
     if len(words) > 1 and not plan:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 
-@click.command(
-    short_help=tr("Write envs/: the lock for conda, mamba, Colab and others."),
-    help=tr(
+@shared.command(
+    short_help=mark("Write envs/: the lock for conda, mamba, Colab and others."),
+    help=mark(
         "Write what other tools read, made from pixi.lock alone: conda-lock.yml, explicit lists, "
         "environment.yml, Colab, Studio Lab and Binder, an SBOM and a PACKAGES.md for each environment. "
         "--check writes nothing and fails with a diff when a file is stale or was edited.\n\n"
@@ -21,24 +21,24 @@ from d2lenv.cli import shared
     ),
 )
 @click.argument("names", nargs=-1, metavar="[ENV]...")
-@click.option(
-    "--format", "formats", multiple=True, metavar="FORMAT", help=tr("Only this format (repeatable).")
+@shared.option(
+    "--format", "formats", multiple=True, metavar="FORMAT", help=mark("Only this format (repeatable).")
 )
-@click.option("--check", "checking", is_flag=True, help=tr("Write nothing: exit 1 and a diff when stale."))
-@click.option(
+@shared.option("--check", "checking", is_flag=True, help=mark("Write nothing: exit 1 and a diff when stale."))
+@shared.option(
     "--lock",
     "lock_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help=tr("Export this pixi.lock (format 4 to 7) instead; needs --output."),
+    help=mark("Export this pixi.lock (format 4 to 7) instead; needs --output."),
 )
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help=tr("Where --lock's exports go.")
+@shared.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help=mark("Where --lock's exports go.")
 )
-@click.option(
-    "--conda-only", is_flag=True, help=tr("Leave PyPI packages out of formats without a place for them.")
+@shared.option(
+    "--conda-only", is_flag=True, help=mark("Leave PyPI packages out of formats without a place for them.")
 )
-@click.option(
-    "--previous", metavar="LOCK|REVISION", help=tr("Compare PACKAGES.md with this release from now on.")
+@shared.option(
+    "--previous", metavar="LOCK|REVISION", help=mark("Compare PACKAGES.md with this release from now on.")
 )
 @shared.as_json
 @click.pass_obj

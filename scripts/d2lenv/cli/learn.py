@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr, trn
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
@@ -18,44 +18,46 @@ if TYPE_CHECKING:
     from d2lenv.learn.server import RunningLab
 
 
-@click.command(
-    short_help=tr("Open JupyterLab in an environment, on the notebooks."),
-    help=tr(
+@shared.command(
+    short_help=mark("Open JupyterLab in an environment, on the notebooks."),
+    help=mark(
         "Open JupyterLab of an environment (built first if there is none) on 127.0.0.1, in your browser, "
         "with the notebooks and the right kernel. Ctrl-C ends it and its kernels.\n\n"
         "Examples: d2lenv lab cuda, d2lenv lab zh --no-browser --port 9000"
     ),
 )
 @click.argument("environment", metavar="ENV", default="default")
-@click.option(
+@shared.option(
     "--prefix",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("Use this conda environment or virtual environment; build nothing."),
+    help=mark("Use this conda environment or virtual environment; build nothing."),
 )
-@click.option(
+@shared.option(
     "--notebooks",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("The folder to show (default: ours, notebooks/)."),
+    help=mark("The folder to show (default: ours, notebooks/)."),
 )
-@click.option("--no-browser", is_flag=True, help=tr("Open no browser; print the address and the ssh line."))
-@click.option(
+@shared.option(
+    "--no-browser", is_flag=True, help=mark("Open no browser; print the address and the ssh line.")
+)
+@shared.option(
     "--port",
     type=click.IntRange(1, 65535),
     metavar="N",
-    help=tr("This port or none (default: the first free one from 8888)."),
+    help=mark("This port or none (default: the first free one from 8888)."),
 )
-@click.option(
+@shared.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help=tr("Listen on this address. Beyond loopback only with a token or password of yours."),
+    help=mark("Listen on this address. Beyond loopback only with a token or password of yours."),
 )
-@click.option(
+@shared.option(
     "--json",
     "as_json",
     is_flag=True,
-    help=tr("When ready, one JSON document with the address and the token."),
+    help=mark("When ready, one JSON document with the address and the token."),
 )
 @click.pass_obj
 def lab(
@@ -95,9 +97,9 @@ def _print_running(running: RunningLab, as_json: bool) -> None:
         server.show(running, os.environ)
 
 
-@click.command(
-    short_help=tr("What #@save has kept of the book in the installed d2l."),
-    help=tr(
+@shared.command(
+    short_help=mark("What #@save has kept of the book in the installed d2l."),
+    help=mark(
         "List what the installed d2l keeps from the book: name, place, the section that defined it, and "
         "whether it needs the network. The files are read, not imported. With --notebook: which of your "
         "#@save cells are in the library, which differ from it, and which are yours.\n\n"
@@ -105,18 +107,20 @@ def _print_running(running: RunningLab, as_json: bool) -> None:
     ),
 )
 @click.argument("name", required=False)
-@click.option("--environment", metavar="ENV", help=tr("Look into this environment, which has to be built."))
-@click.option(
+@shared.option(
+    "--environment", metavar="ENV", help=mark("Look into this environment, which has to be built.")
+)
+@shared.option(
     "--prefix",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("Look into this conda environment or virtual environment."),
+    help=mark("Look into this conda environment or virtual environment."),
 )
-@click.option("--module", metavar="FRAMEWORK", help=tr("torch, tensorflow, mxnet … (default: torch)."))
-@click.option("--all", "every", is_flag=True, help=tr("All framework modules of the release."))
-@click.option(
+@shared.option("--module", metavar="FRAMEWORK", help=mark("torch, tensorflow, mxnet … (default: torch)."))
+@shared.option("--all", "every", is_flag=True, help=mark("All framework modules of the release."))
+@shared.option(
     "--notebook",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=tr("Compare the #@save cells of this notebook with the library."),
+    help=mark("Compare the #@save cells of this notebook with the library."),
 )
 @shared.as_json
 @click.pass_obj
@@ -171,15 +175,15 @@ def _saved_entries(library: Library, name: str | None, modules: list[str], as_js
         saved.show(library, entries)
 
 
-@click.group(help=tr("The books' own notebooks."))
+@click.group(cls=shared.Group, help=mark("The books' own notebooks."))
 def books() -> None:
     pass
 
 
 @books.command(
     "get",
-    short_help=tr("Unpack a book's archive, or say where it is."),
-    help=tr(
+    short_help=mark("Unpack a book's archive, or say where it is."),
+    help=mark(
         "Unpack the notebooks of a book's archive that you have downloaded. Without FILE: say where the book "
         "says that it is. Nothing is downloaded, because no sha256 is known to check it with.\n\n"
         "Example: d2lenv books get en d2l-en-1.0.3.zip, then "
@@ -190,10 +194,10 @@ def books() -> None:
 @click.argument(
     "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]"
 )
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help=tr("Where to unpack it (default: books/EDITION).")
+@shared.option(
+    "--folder", type=click.Path(path_type=Path), help=mark("Where to unpack it (default: books/EDITION).")
 )
-@click.option("--framework", default="pytorch", show_default=True, help=tr("Whose notebooks."))
+@shared.option("--framework", default="pytorch", show_default=True, help=mark("Whose notebooks."))
 @shared.as_json
 @click.pass_obj
 def books_get(
@@ -215,5 +219,12 @@ def books_get(
         print_json("books get", True, data)
         return
     click.echo(target)
-    note(tr("{count} notebooks; they need d2l {version}", count=count, version=book.d2l))
+    note(
+        trn(
+            "{count} notebook; it needs d2l {version}",
+            "{count} notebooks; they need d2l {version}",
+            count=count,
+            version=book.d2l,
+        )
+    )
     note(tr("sha256 of the archive: {digest} (no known one to compare with)", digest=digest))

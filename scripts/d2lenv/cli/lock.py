@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING
 import click
 
 from d2lenv.base.errors import FAILED
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
     from d2lenv.workspace.manifest import Workspace
 
 
-@click.command(
-    short_help=tr("Solve pixi.toml into pixi.lock."),
-    help=tr(
+@shared.command(
+    short_help=mark("Solve pixi.toml into pixi.lock."),
+    help=mark(
         "Solve pixi.toml into pixi.lock: with pixi where it is installed and the channels answer, otherwise "
         "with the embedded solver. Locked packages stay where they are unless they must move.\n\n"
         "Example: d2lenv lock --snapshot ../shared/channels --update numpy"
     ),
 )
-@click.option(
+@shared.option(
     "--snapshot",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=tr("Solve offline from DIR/<channel>/<subdir>/repodata.json."),
+    help=mark("Solve offline from DIR/<channel>/<subdir>/repodata.json."),
 )
-@click.option(
-    "--update", "names", multiple=True, metavar="NAME", help=tr("Let this package move (repeatable).")
+@shared.option(
+    "--update", "names", multiple=True, metavar="NAME", help=mark("Let this package move (repeatable).")
 )
-@click.option("--update-all", is_flag=True, help=tr("Let every package move."))
-@click.option("--no-wheels", is_flag=True, help=tr("Leave envs/*/requirements-*.txt as they are."))
-@click.option("--record", is_flag=True, help=tr("Solve nothing: accept the pixi.lock that pixi wrote."))
+@shared.option("--update-all", is_flag=True, help=mark("Let every package move."))
+@shared.option("--no-wheels", is_flag=True, help=mark("Leave envs/*/requirements-*.txt as they are."))
+@shared.option("--record", is_flag=True, help=mark("Solve nothing: accept the pixi.lock that pixi wrote."))
 @shared.as_json
 @click.pass_obj
 def lock(
@@ -68,16 +68,16 @@ def _lock_wheels(workspace: Workspace, moved: frozenset[str], update_all: bool) 
         note(tr("{path} written", path=path.relative_to(workspace.root)))
 
 
-@click.command(
-    short_help=tr("Does pixi.lock satisfy pixi.toml?"),
-    help=tr(
+@shared.command(
+    short_help=mark("Does pixi.lock satisfy pixi.toml?"),
+    help=mark(
         "Prove, offline and without pixi, that pixi.lock satisfies pixi.toml and is what `d2lenv lock` "
         "recorded. One line for each finding; exit status 1 when there is an error among them.\n\n"
         "Example: d2lenv check --solve"
     ),
 )
-@click.option(
-    "--solve", "solve_again", is_flag=True, help=tr("Also solve again from the locked records alone.")
+@shared.option(
+    "--solve", "solve_again", is_flag=True, help=mark("Also solve again from the locked records alone.")
 )
 @shared.as_json
 @click.pass_obj

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from d2lenv.base.errors import FAILED
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 
-@click.command(
-    short_help=tr("Is an environment exactly what the lock says?"),
-    help=tr(
+@shared.command(
+    short_help=mark("Is an environment exactly what the lock says?"),
+    help=mark(
         "Compare an environment with the lock: every package, every file by its digest, every link, and what "
         "is there besides. What normal use leaves behind is tolerated and listed. Exit status 1 when "
         "anything else differs.\n\n"
@@ -22,13 +22,13 @@ from d2lenv.cli import shared
     ),
 )
 @click.argument("name", required=False, metavar="[PREFIX|ENV]")
-@click.option(
+@shared.option(
     "--environment",
     default="",
     metavar="ENV",
-    help=tr("The environment that PREFIX must be, if conda, mamba or pixi made it from our lock."),
+    help=mark("The environment that PREFIX must be, if conda, mamba or pixi made it from our lock."),
 )
-@click.option("--quick", is_flag=True, help=tr("Compare sizes and times, read no content."))
+@shared.option("--quick", is_flag=True, help=mark("Compare sizes and times, read no content."))
 @shared.as_json
 @click.pass_obj
 def verify(place: shared.Place, name: str | None, environment: str, quick: bool, as_json: bool) -> int:
@@ -46,9 +46,9 @@ def verify(place: shared.Place, name: str | None, environment: str, quick: bool,
     return 0 if found.ok else FAILED
 
 
-@click.command(
-    short_help=tr("Build an environment twice and compare every file."),
-    help=tr(
+@shared.command(
+    short_help=mark("Build an environment twice and compare every file."),
+    help=mark(
         "Build an environment twice from one lock, in different places and the second time with an empty "
         "cache, and compare every path, mode, link and byte. Exit status 1 when anything differs.\n\n"
         "Examples: d2lenv repro cuda --engine wheels, d2lenv repro cuda --against .d2lenv/cuda-wheels"
@@ -56,13 +56,13 @@ def verify(place: shared.Place, name: str | None, environment: str, quick: bool,
 )
 @click.argument("environment")
 @shared.engine
-@click.option(
+@shared.option(
     "--against",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=tr("Compare this prefix with one build instead of two builds."),
+    help=mark("Compare this prefix with one build instead of two builds."),
 )
-@click.option("--warm", is_flag=True, help=tr("Let the second build use the caches too."))
-@click.option("--keep", is_flag=True, help=tr("Leave both builds in .d2lenv/ for inspection."))
+@shared.option("--warm", is_flag=True, help=mark("Let the second build use the caches too."))
+@shared.option("--keep", is_flag=True, help=mark("Leave both builds in .d2lenv/ for inspection."))
 @shared.as_json
 @click.pass_obj
 def repro(
@@ -88,23 +88,23 @@ def repro(
     return 0 if found.comparison.same else FAILED
 
 
-@click.command(
-    short_help=tr("One line that two machines can compare."),
-    help=tr(
+@shared.command(
+    short_help=mark("One line that two machines can compare."),
+    help=mark(
         "Print the digest of what is locked and, with --prefix, of what is installed. docs/fingerprint.md "
         "says exactly what is hashed.\n\n"
         "Examples: d2lenv fingerprint cuda, d2lenv fingerprint --prefix .d2lenv/cuda-wheels"
     ),
 )
 @click.argument("environment", required=False)
-@click.option(
+@shared.option(
     "--prefix",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=tr("Also of what is installed there; with an environment's name, whoever installed it."),
+    help=mark("Also of what is installed there; with an environment's name, whoever installed it."),
 )
-@click.option("--platform", help=tr("Conda subdir (default: this machine's)."))
-@click.option(
-    "--json", "as_json", is_flag=True, help=tr("One JSON document, with every line that was hashed.")
+@shared.option("--platform", help=mark("Conda subdir (default: this machine's)."))
+@shared.option(
+    "--json", "as_json", is_flag=True, help=mark("One JSON document, with every line that was hashed.")
 )
 @click.pass_obj
 def fingerprint(
@@ -127,9 +127,9 @@ def fingerprint(
         click.echo("\n".join(map(str, found)))
 
 
-@click.command(
-    short_help=tr("What differs between two locks, environments or revisions."),
-    help=tr(
+@shared.command(
+    short_help=mark("What differs between two locks, environments or revisions."),
+    help=mark(
         "Compare A with B: each a prefix, a lock or requirements file, a checkout, what `fingerprint --json` "
         "printed, or a git revision of this checkout. Exit status 1 when they differ.\n\n"
         "Examples: d2lenv diff HEAD~1 pixi.lock, d2lenv diff v1.0 v1.1 --markdown"
@@ -137,9 +137,9 @@ def fingerprint(
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--environment", help=tr("Only this environment."))
-@click.option("--platform", help=tr("Only this platform."))
-@click.option("--markdown", "as_markdown", is_flag=True, help=tr("A Markdown table for a pull request."))
+@shared.option("--environment", help=mark("Only this environment."))
+@shared.option("--platform", help=mark("Only this platform."))
+@shared.option("--markdown", "as_markdown", is_flag=True, help=mark("A Markdown table for a pull request."))
 @shared.as_json
 @click.pass_obj
 def diff(
@@ -164,9 +164,9 @@ def diff(
     return FAILED if found else 0
 
 
-@click.command(
-    short_help=tr("Write what a release vouches for."),
-    help=tr(
+@shared.command(
+    short_help=mark("Write what a release vouches for."),
+    help=mark(
         "Write reports/attestation.json: the digests of the locks and of all exported files, how they were "
         "made, fingerprints, and the results of smoke and repro runs that lie in reports/. It signs nothing: "
         "the release workflow does, with GitHub's own identity.\n\n"

@@ -1,17 +1,62 @@
-"""The workspace and the options that several commands share."""
+"""What the commands share: the workspace, options, and texts that are translated when they are shown."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, translated
 
 if TYPE_CHECKING:
     from d2lenv.workspace.manifest import Workspace
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Translated:
+    """An attribute that holds an English text and is read in the language of the moment."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_english_{name}"
+
+    def __get__(self, instance: object, owner: type) -> str | None:
+        english: str | None = vars(instance)[self.name]
+        return translated(english) if english else english
+
+    def __set__(self, instance: object, english: str | None) -> None:
+        vars(instance)[self.name] = english
+
+
+class _Option(click.Option):
+    help = _Translated()
+
+
+class _Command(click.Command):
+    help = _Translated()
+    short_help = _Translated()
+
+
+class Group(click.Group):
+    """A group of commands whose help is translated when it is shown."""
+
+    command_class = _Command
+    help = _Translated()
+    short_help = _Translated()
+
+
+def option(*names: str, **attributes: Any) -> Callable[[_F], _F]:
+    """Add an option, as ``click.option`` does; its help is given in English by ``mark("…")``."""
+    return click.option(*names, cls=_Option, **attributes)
+
+
+def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command, as ``click.command`` does; its texts are given in English by ``mark("…")``."""
+    return click.command(name, cls=_Command, **attributes)
 
 
 @dataclass(frozen=True)
@@ -37,16 +82,14 @@ class Place:
         return manifest.load(self.root())
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help=tr("One JSON document on standard output."))
+as_json = option("--json", "as_json", is_flag=True, help=mark("One JSON document on standard output."))
 
-engine = click.option(
+engine = option(
     "--engine",
     default="auto",
     show_default=True,
     metavar="auto|pixi|rattler|wheels",
-    help=tr("Who builds it."),
+    help=mark("Who builds it."),
 )
 
-python = click.option(
-    "--python", type=click.Path(path_type=Path), help=tr("Interpreter for the wheels engine.")
-)
+python = option("--python", type=click.Path(path_type=Path), help=mark("Interpreter for the wheels engine."))

@@ -12,7 +12,7 @@ import click
 
 from d2lenv.base import signals
 from d2lenv.base.errors import FAILED, D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from d2lenv.solve.wheels import Difference
 
 
-@click.command(
-    short_help=tr("Run the notebooks in an environment and report."),
-    help=tr(
+@shared.command(
+    short_help=mark("Run the notebooks in an environment and report."),
+    help=mark(
         "Run the notebooks in an environment's own kernel, several at a time, and write what they prove to "
         "reports/ENV: a page (report.html), JUnit XML, result.json and the executed notebooks. Exit status 1 "
         "when something failed.\n\n"
@@ -31,48 +31,48 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("environment", metavar="ENV")
-@click.option(
+@shared.option(
     "--prefix",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("Run in this conda environment or virtual environment."),
+    help=mark("Run in this conda environment or virtual environment."),
 )
 @shared.engine
 @shared.python
-@click.option(
-    "--notebook", "names", multiple=True, metavar="NAME", help=tr("Run only this notebook (repeatable).")
+@shared.option(
+    "--notebook", "names", multiple=True, metavar="NAME", help=mark("Run only this notebook (repeatable).")
 )
-@click.option(
+@shared.option(
     "--notebooks",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("Run the notebooks of this folder, a book's with its chapters (default: ours, notebooks/)."),
+    help=mark("Run the notebooks of this folder, a book's with its chapters (default: ours, notebooks/)."),
 )
-@click.option(
+@shared.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("With --notebooks: where d2l.download finds its files, instead of ../data."),
+    help=mark("With --notebooks: where d2l.download finds its files, instead of ../data."),
 )
-@click.option("--require-gpu", is_flag=True, help=tr("What needs a GPU and finds none has failed."))
-@click.option(
+@shared.option("--require-gpu", is_flag=True, help=mark("What needs a GPU and finds none has failed."))
+@shared.option(
     "--cell-timeout",
     "cell_timeout_s",
     type=click.IntRange(min=1),
     default=600,
     show_default=True,
     metavar="SECONDS",
-    help=tr("The most seconds for one cell."),
+    help=mark("The most seconds for one cell."),
 )
-@click.option(
+@shared.option(
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help=tr("Notebooks at a time (default: by cores and memory)."),
+    help=mark("Notebooks at a time (default: by cores and memory)."),
 )
-@click.option(
+@shared.option(
     "--report",
     "asked",
     type=click.Path(file_okay=False, path_type=Path),
-    help=tr("Folder for the report (default: reports/ENV)."),
+    help=mark("Folder for the report (default: reports/ENV)."),
 )
 @shared.as_json
 @click.pass_obj

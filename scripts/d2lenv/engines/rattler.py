@@ -17,7 +17,7 @@ from rattler import RepoDataRecord, install
 
 from d2lenv.base import files, process
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.engines.conda import finish
 from d2lenv.engines.conda.answers import differences, digest, installed, note, packages, serves, size
@@ -90,7 +90,14 @@ def build(job: Job) -> Mapping[str, str]:
     job.building.mkdir(parents=True, exist_ok=True)
     mask, ignores_case = 0o7000 | files.umask(), screening.ignores_case(job.building)
     cache = Cache(package_cache.root(), mask, ignores_case, in_full=job.fresh)
-    job.say(tr("installing {count} packages into {prefix}", count=len(records), prefix=job.prefix))
+    job.say(
+        trn(
+            "installing {count} package into {prefix}",
+            "installing {count} packages into {prefix}",
+            count=len(records),
+            prefix=job.prefix,
+        )
+    )
     prepared, reason, fix = None, "", ""
     try:
         with _installer() as installer:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import locations, records
@@ -115,7 +115,14 @@ def build(job: Job) -> Mapping[str, str]:
     pins = _pins(job)
     cache, seen, python = _look_around(job, version, pins)
     job.say(f"Python {version}: {python.path} ({python.source})")
-    job.say(tr("installing {count} packages into {prefix}", count=len(pins), prefix=job.prefix))
+    job.say(
+        trn(
+            "installing {count} package into {prefix}",
+            "installing {count} packages into {prefix}",
+            count=len(pins),
+            prefix=job.prefix,
+        )
+    )
     good, bad = wheel_cache.judge(cache, seen, job.say)
     wheel_cache.throw_out(bad, job.say)
     _install(job, python)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from d2lenv.base.console import note, print_json, say
 from d2lenv.base.errors import FAILED
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.export.formats.registry import REQUIREMENTS
 from d2lenv.export.plan import ExportPlan
 from d2lenv.export.write import ExportResult, FileProblem
@@ -41,7 +41,13 @@ def report(plan: ExportPlan, result: ExportResult, as_json: bool) -> int:
             )
         )
     elif not failed:
-        say(tr("{count} exported files are what the lock gives", count=total))
+        say(
+            trn(
+                "{count} exported file is what the lock gives",
+                "{count} exported files are what the lock gives",
+                count=total,
+            )
+        )
     return FAILED if failed else 0
 
 
@@ -68,4 +74,10 @@ def _say_problem(problem: FileProblem) -> None:
     for line in lines[:SHOWN_LINES]:
         say(line)
     if len(lines) > SHOWN_LINES:
-        say(tr("… {count} more lines; --json has them all", count=len(lines) - SHOWN_LINES))
+        say(
+            trn(
+                "… {count} more line; --json has it",
+                "… {count} more lines; --json has them all",
+                count=len(lines) - SHOWN_LINES,
+            )
+        )

@@ -34,7 +34,6 @@ MARK = "D2LENV_LAB"
 
 _NEWS = "@jupyterlab/apputils-extension:notification"
 _LOCALE = "@jupyterlab/translation-extension:plugin"
-_CHINESE = "jupyterlab_language_pack_zh_CN"
 
 # Variables that would let another Python's packages or kernels in.
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PIXI_PROJECT_ROOT")
@@ -200,8 +199,8 @@ def defaults(prefix: Path) -> dict[str, dict[str, object]]:
     menus are Chinese for a reader of Chinese, where the prefix has them.
     """
     changed: dict[str, dict[str, object]] = {_NEWS: {"fetchNews": "false", "checkForUpdates": False}}
-    if language() == "zh" and has_package(prefix, _CHINESE):
-        changed[_LOCALE] = {"locale": "zh_CN"}
+    if has_package(prefix, f"jupyterlab_language_pack_{language()}"):
+        changed[_LOCALE] = {"locale": language()}
     return changed
 
 

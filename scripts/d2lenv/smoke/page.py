@@ -17,7 +17,7 @@ import nbformat
 from markupsafe import Markup
 
 from d2lenv import __version__
-from d2lenv.base.messages import both, language, tr
+from d2lenv.base.messages import each_language, language, mark, trn
 from d2lenv.smoke.results import MAIN_PACKAGES, SmokeRun, not_checked, plain
 from d2lenv.solve.wheels import Difference
 
@@ -51,7 +51,8 @@ def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()
     return templates.get_template("report.html.j2").render(
         run=run,
         environment=environment,
-        language=language(),
+        language=_code(language()),
+        languages=_names(),
         tool=__version__,
         started=f"{run.started:%Y-%m-%d %H:%M} UTC",
         counts={
@@ -70,12 +71,21 @@ def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()
     )
 
 
+def _code(name: str) -> str:
+    """Return a language as HTML calls it: ``zh-CN``."""
+    return name.replace("_", "-")
+
+
+def _names() -> dict[str, str]:
+    """Return each language's code and its own name for itself."""
+    return {_code(name): text for name, text in each_language(mark("English")).items()}
+
+
 def _spans(english: str, **values: object) -> Markup:
     # Markup.format escapes the values; the texts themselves are ours.
-    texts: Mapping[Any, str] = both(english)
     return Markup("").join(
-        Markup('<span lang="{}">{}</span>').format(name, Markup(text).format(**values))  # noqa: S704 - ours; values are escaped
-        for name, text in texts.items()
+        Markup('<span lang="{}">{}</span>').format(_code(name), Markup(text).format(**values))  # noqa: S704 - ours; values are escaped
+        for name, text in each_language(english).items()
     )
 
 
@@ -113,4 +123,8 @@ def _shortened(text: str) -> str:
     if len(text) <= _PRINTED_CHARACTERS:
         return text
     left = len(text) - _PRINTED_CHARACTERS
-    return text[:_PRINTED_CHARACTERS] + tr("\n… {count} more characters in the notebook", count=left)
+    return text[:_PRINTED_CHARACTERS] + trn(
+        "\n… {count} more character in the notebook",
+        "\n… {count} more characters in the notebook",
+        count=left,
+    )

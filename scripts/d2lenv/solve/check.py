@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from d2lenv.base.console import out
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.solve import conda
 from d2lenv.solve.rules import RULES, Part, Remark
@@ -105,7 +105,13 @@ def show(remarks: list[Remark], lock: Lock) -> None:
         )
     )
     if wrong:
-        _print(tr("{count} errors: the lock does not stand", count=len(wrong)))
+        _print(
+            trn(
+                "{count} error: the lock does not stand",
+                "{count} errors: the lock does not stand",
+                count=len(wrong),
+            )
+        )
     else:
         _print(tr("pixi.lock satisfies pixi.toml"))
 

@@ -31,7 +31,7 @@ from rattler import (
 from rattler.exceptions import FetchRepoDataError, GatewayError, SolverError
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.workspace.environments import Environment, Spec
 from d2lenv.workspace.lockfile import Key, Lock, record_digest
@@ -291,7 +291,12 @@ def _short(reason: str) -> str:
     if len(lines) <= MAX_REASON_LINES:
         return "\n".join(lines)
     left_out = len(lines) - MAX_REASON_LINES
-    return "\n".join([*lines[:MAX_REASON_LINES], tr("… and {count} more lines", count=left_out)])
+    return "\n".join(
+        [
+            *lines[:MAX_REASON_LINES],
+            trn("… and {count} more line", "… and {count} more lines", count=left_out),
+        ]
+    )
 
 
 @cache

@@ -20,7 +20,7 @@ from d2lenv.base.console import print_table, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.git import GitError, git
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.verify import fingerprint
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import settings as variants
@@ -192,4 +192,4 @@ def show(made: Mapping[str, Any]) -> None:
         say(tr("not checked: no smoke run lies in reports/"))
     if not predicate["repro"]:
         say(tr("not checked: no repro run lies in reports/"))
-    say(tr("{count} files; not signed", count=len(made["subject"])))
+    say(trn("{count} file; not signed", "{count} files; not signed", count=len(made["subject"])))

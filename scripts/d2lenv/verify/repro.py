@@ -309,7 +309,7 @@ def page(found: Reproduction) -> str:
         rules=rules,
         meaning=meaning,
         printable=printable,
-        language=language(),
+        language=language().replace("_", "-"),
         t=tr,
     )
 

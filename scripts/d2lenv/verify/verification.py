@@ -13,7 +13,7 @@ from pathlib import Path
 
 from d2lenv.base.console import err, print_table, say
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.base.messages import printable, tr
+from d2lenv.base.messages import printable, tr, trn
 from d2lenv.doctor.probe.gather import target
 from d2lenv.prefix import baseline, marker, records
 from d2lenv.prefix import read as prefixes
@@ -151,7 +151,11 @@ def _not_checked(look: Examination, asked: Subject, quick: bool) -> Iterator[str
         home = look.prefix.config.get("home", "")
         yield tr("the interpreter that the environment starts lies outside: {path}", path=home)
     if look.unvouched:
-        yield tr("{count} files have no recorded digest", count=look.unvouched)
+        yield trn(
+            "{count} file has no recorded digest",
+            "{count} files have no recorded digest",
+            count=look.unvouched,
+        )
 
 
 # ---------------------------------------------------------------------------------------------- what it says
@@ -186,7 +190,12 @@ def _verdict(found: Verification) -> str:
         "size": f"{found.size / 1e9:.1f}",
     }
     if not found.ok:
-        return tr("{prefix} is not what the lock says: {count} findings", count=len(found.findings), **counts)
+        return trn(
+            "{prefix} is not what the lock says: {count} finding",
+            "{prefix} is not what the lock says: {count} findings",
+            count=len(found.findings),
+            **counts,
+        )
     if found.quick:
         return tr(
             "{prefix}: sizes and times of {packages} packages, {files} files are as they were built", **counts

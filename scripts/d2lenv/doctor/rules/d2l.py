@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution, joined, parsed
 from d2lenv.doctor.rules import versions
@@ -318,7 +318,12 @@ def notebooks_of_the_other_edition(context: Context) -> Iterator[Problem]:
         yield Problem(
             # A folder where few of them do holds both editions on purpose, as this project's does.
             "warning" if 2 * len(seen) >= len(context.notebooks) else "info",
-            tr("{n} notebooks belong to the other edition, d2l {version}", n=len(seen), version=version),
+            trn(
+                "{count} notebook belongs to the other edition, d2l {version}",
+                "{count} notebooks belong to the other edition, d2l {version}",
+                count=len(seen),
+                version=version,
+            ),
             "d2l",
             (
                 from_distribution(found),

@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.facts import d2l as d2l_release
@@ -271,7 +271,12 @@ def d2l_files(context: Context) -> Iterator[Problem]:
     if differing:
         yield Problem(
             "warning",
-            tr("{n} files of d2l {version} are not the released ones", n=len(differing), version=d2l.version),
+            trn(
+                "{count} file of d2l {version} is not the released one",
+                "{count} files of d2l {version} are not the released ones",
+                count=len(differing),
+                version=d2l.version,
+            ),
             "d2l",
             tuple(Found(name, what, str(d2l.site / name)) for name, what in differing.items()),
             (

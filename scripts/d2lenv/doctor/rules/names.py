@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from d2lenv.base.messages import tr
+from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import (
     CONDA_NAMES,
@@ -243,7 +243,11 @@ def unreadable(context: Context) -> Iterator[Problem]:
     if found:
         yield Problem(
             "not-checked",
-            tr("{n} files or folders could not be read", n=len(found)),
+            trn(
+                "{count} file or folder could not be read",
+                "{count} files or folders could not be read",
+                count=len(found),
+            ),
             "files",
             tuple(Found(item.path.name, item.why, str(item.path)) for item in dict.fromkeys(found)),
         )
