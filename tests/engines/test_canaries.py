@@ -18,6 +18,7 @@ import canarykit
 import proofkit
 from d2lenv.engines import interpreters
 from d2lenv.prefix import bytecode
+from d2lenv.verify import repro
 from proofkit import Home
 
 pytestmark = pytest.mark.skipif(
@@ -51,7 +52,11 @@ def judge(_home: Home, place: Path) -> bool:
     return list(bytecode.differing(Path(sys.executable), place, [found])) == [found.path]
 
 
-@pytest.mark.parametrize("action", [build, probe, judge], ids=lambda action: action.__name__)
+def reproduce(home: Home, _place: Path) -> bool:
+    return repro.repro(home.workspace, "tiny", engine="rattler", say=lambda _line: None).comparison.same
+
+
+@pytest.mark.parametrize("action", [build, probe, judge, reproduce], ids=lambda action: action.__name__)
 def test_no_module_is_taken_from_the_readers_folder(
     home: Home,
     tmp_path: Path,
