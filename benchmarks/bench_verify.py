@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from d2lenv.doctor.probe.gather import target
-from d2lenv.prefix import read as prefix
 from d2lenv.prefix import scan as tree
+from d2lenv.prefix.contents.prefix import read_prefix
+from d2lenv.prefix.lookup import target
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 3
@@ -45,7 +45,7 @@ def main() -> None:
     place, _ = target(sys.argv[1] if len(sys.argv) > 1 else NAME, os.environ, ROOT)
     files = [entry for entry in tree.scan(place).entries.values() if entry.kind == "file"]
     size = sum(entry.size for entry in files)
-    print(f"{place}: {len(files)} files, {size / 1e9:.2f} GB, Python {prefix.read(place).python_version}\n")
+    print(f"{place}: {len(files)} files, {size / 1e9:.2f} GB, Python {read_prefix(place).python_version}\n")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     verify = [sys.executable, "-m", "d2lenv", "--workspace", str(ROOT), "verify", str(place), "--json"]

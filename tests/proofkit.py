@@ -26,8 +26,8 @@ from d2lenv.engines import build
 from d2lenv.facts import platforms
 from d2lenv.prefix import baseline
 from d2lenv.solve.wheels import Pin
-from d2lenv.verify import verification as verify
-from d2lenv.verify.verification import Verification
+from d2lenv.verify.prefix import verification as verify
+from d2lenv.verify.prefix.verification import Verification
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace.manifest import Workspace
 

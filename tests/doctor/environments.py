@@ -12,7 +12,7 @@ from d2lenv import doctor
 from d2lenv.doctor.model import Context, Finding
 from d2lenv.doctor.probe.hardware import Gpu
 from d2lenv.doctor.probe.system import Machine
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 
 NO_GPU = Gpu("no-driver", via="NVML", why="NVML Shared Library Not Found")
 LINUX = Machine(system="Linux", arch="x86_64", glibc=(2, 36), free_disk=10**12)
@@ -177,7 +177,7 @@ class Environment:
         kwargs.setdefault("home", self.path.parent / "home")
         kwargs.setdefault("machine", LINUX)
         kwargs.setdefault("gpu", NO_GPU)
-        return Context(prefix=prefix.read(self.path), **kwargs)
+        return Context(prefix=read_prefix(self.path), **kwargs)
 
     def context_findings(self, **kwargs: Any) -> tuple[Finding, ...]:
         """All findings, the gravest first."""

@@ -16,7 +16,8 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.doctor import layout
 from d2lenv.doctor.model import Command, Found, Problem, for_windows
-from d2lenv.doctor.probe import deep, gather, hardware
+from d2lenv.doctor.probe import deep, hardware
+from d2lenv.prefix import lookup
 from doctor.environments import NO_GPU, Environment
 from doctor.rules.test_sources import seed
 
@@ -174,12 +175,12 @@ def test_the_active_environment_is_the_one_of_the_prompt(
     monkeypatch.setenv("CONDA_PREFIX", str(other.path))
     monkeypatch.setenv("VIRTUAL_ENV", str(healthy))
     monkeypatch.setenv("PATH", f"{other.path}/bin{os.pathsep}{healthy}/bin")
-    assert gather.active(os.environ) == other.path
+    assert lookup.active(os.environ) == other.path
     monkeypatch.setenv("PATH", f"{healthy}/bin")
-    assert gather.active(os.environ) == healthy
+    assert lookup.active(os.environ) == healthy
     monkeypatch.delenv("VIRTUAL_ENV")
     monkeypatch.delenv("CONDA_PREFIX")
-    assert gather.active(os.environ) == healthy
+    assert lookup.active(os.environ) == healthy
     assert run() == 0
     assert "active)" in capsys.readouterr().out.splitlines()[0]
     monkeypatch.setenv("PATH", "")

@@ -24,7 +24,7 @@ from d2lenv.doctor.model import Context
 from d2lenv.doctor.probe import system
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.doctor.rules import drift
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import LINUX, NO_GPU, Environment
 from doctor.rules.test_sources import overlaid, seed
 
@@ -190,7 +190,7 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 def examine(path: Path, root: Path, chance: random.Random) -> None:
-    found = prefix.read(path)
+    found = read_prefix(path)
     context = Context(
         prefix=found,
         machine=system.Machine(

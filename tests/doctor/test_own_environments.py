@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.doctor.rules import drift
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.workspace import lockfile
 from doctor.environments import LINUX, Environment
 
@@ -60,9 +60,9 @@ def test_a_locked_environment_has_neither_errors_nor_warnings(
     env.module(
         "d2l/torch.py", "import numpy as np\nimport torch\nimport torchvision\nfrom PIL import Image\n"
     )
-    env.kernel("python3", [str(prefix.read(env.path).python), "-m", "ipykernel_launcher"])
+    env.kernel("python3", [str(read_prefix(env.path).python), "-m", "ipykernel_launcher"])
     env.file("d2lenv.json", json.dumps({"environment": name, "engine": "rattler", "platform": platform}))
-    expected = drift.expected(prefix.read(env.path), ROOT)
+    expected = drift.expected(read_prefix(env.path), ROOT)
     assert expected is not None
     found = env.findings(machine=MACHINES[platform], expected=expected)
     bad = {code: f.title for code, f in found.items() if f.severity in ("error", "warning")}

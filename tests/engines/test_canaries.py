@@ -17,8 +17,8 @@ import pytest
 import canarykit
 import proofkit
 from d2lenv.engines import interpreters
-from d2lenv.prefix import bytecode
 from d2lenv.verify import repro
+from d2lenv.verify.prefix import bytecode
 from proofkit import Home
 
 pytestmark = pytest.mark.skipif(

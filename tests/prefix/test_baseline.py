@@ -21,8 +21,8 @@ import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines import place
 from d2lenv.prefix import baseline, marker, records
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.baseline import BaselineError
+from d2lenv.prefix.contents.prefix import read_prefix
 from proofkit import SITE, Home
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and modes of POSIX")
@@ -39,7 +39,7 @@ def test_it_has_every_entry_and_the_digests_that_no_package_states(home: Home, t
     found = baseline.read(prefix)
     assert found is not None
     assert set(found.entries) == {path.relative_to(prefix).as_posix() for path in prefix.rglob("*")}
-    claimed = records.read(prefixes.read(prefix))
+    claimed = records.read(read_prefix(prefix))
     assert f"{SITE}/greet-1.0.dist-info/RECORD" in found.sha256
     assert "pyvenv.cfg" in found.sha256
     assert found.sha256[f"{SITE}/greet.py"] == claimed.of[f"{SITE}/greet.py"][0].sha256

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix import records
+from d2lenv.prefix.contents.prefix import read_prefix
 
 
 def wheel(root: Path, record: bytes) -> Path:
@@ -36,7 +36,7 @@ def test_a_record_is_read_with_its_quotes_its_digests_and_its_way_out_of_site_pa
     text = (
         f'x.py,{digest},0\n"a, ""b"".py",,\n../../../bin/x,{digest},12\nold.py,md5=x,1\nbad.py,sha256=!,1\n'
     )
-    found = records.read(prefixes.read(wheel(tmp_path, text.encode())))
+    found = records.read(read_prefix(wheel(tmp_path, text.encode())))
     assert found.problems == []
     assert found.of[f"{SITE}/x.py"][0].sha256.startswith("e3b0c44298fc1c14")
     assert found.of[f"{SITE}/x.py"][0].size == 0
@@ -53,7 +53,7 @@ def test_a_record_is_read_with_its_quotes_its_digests_and_its_way_out_of_site_pa
     "line", ["../../../../x,,", "/etc/passwd,,", "x.py", "x.py,,,,", ",,", '"x.py,,', "a\\b,,"]
 )
 def test_a_line_that_leaves_or_is_damaged_is_a_problem_and_no_claim(tmp_path: Path, line: str) -> None:
-    found = records.read(prefixes.read(wheel(tmp_path, f"{line}\n".encode())))
+    found = records.read(read_prefix(wheel(tmp_path, f"{line}\n".encode())))
     assert len(found.problems) == 1
     assert found.of == {}
 
@@ -69,7 +69,7 @@ def test_conda_says_what_was_packed_and_what_was_written(tmp_path: Path) -> None
         {"_path": "f", "path_type": "unix_python_entry_point", "sha256": two},
         {"_path": "../g", "path_type": "hardlink"},
     ]
-    found = records.read(prefixes.read(conda(tmp_path, rows)))
+    found = records.read(read_prefix(conda(tmp_path, rows)))
     said = {path: (c.sha256[:1], c.size, c.original[:1], c.kind) for path, (c,) in found.of.items()}
     assert said == {
         "a": ("1", 5, "", "file"),
@@ -83,7 +83,7 @@ def test_conda_says_what_was_packed_and_what_was_written(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("paths", [None, 3, "x", [3], [{}], [{"path": "x"}]])
 def test_conda_meta_without_a_list_of_files_is_a_problem(tmp_path: Path, paths: object) -> None:
-    found = records.read(prefixes.read(conda(tmp_path, paths)))
+    found = records.read(read_prefix(conda(tmp_path, paths)))
     assert len(found.problems) == 1
     assert "it has no list of files" in found.problems[0][2]
 

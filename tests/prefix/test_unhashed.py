@@ -18,8 +18,8 @@ import proofkit
 from condakit import Link, Package
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.facts import d2l
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix import unhashed
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import scan
 from proofkit import Home
 
@@ -174,7 +174,7 @@ def installed(prefix: Path, names: Mapping[str, str]) -> list[str]:
     for path, text in names.items():
         (prefix / path).parent.mkdir(parents=True, exist_ok=True)
         (prefix / path).write_text(text, encoding="utf-8")
-    (found,) = prefixes.read(prefix).conda
+    (found,) = read_prefix(prefix).conda
     return unhashed.installed_problems(prefix, found)
 
 
@@ -261,7 +261,7 @@ def test_the_released_d2l_is_installed_without_a_hash(home: Home, tmp_path: Path
     found = Package("d2l", "1.0.3", "pyhd8ed1ab_0", ("python",), released(), (), "python")
     lock(home, found)
     prefix = home.build("rattler", tmp_path / "prefix")
-    (d2l_package,) = [package for package in prefixes.read(prefix).conda if package.name == "d2l"]
+    (d2l_package,) = [package for package in read_prefix(prefix).conda if package.name == "d2l"]
     assert unhashed.installed_problems(prefix, d2l_package) == []
     (evil,) = prefix.glob("lib/python*/site-packages/d2l/torch.py")
     evil.write_text("import os\n", encoding="utf-8")

@@ -23,8 +23,8 @@ import proofkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
 from d2lenv.facts import platforms
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix import records
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.verify import fingerprint
 from d2lenv.workspace import manifest as workspace
 from proofkit import SITE, Home
@@ -210,7 +210,7 @@ def grow(place: Path, tree: dict[str, dict[str, str]]) -> None:
 def test_a_committed_tree_has_the_digest_that_was_committed_with_it(tmp_path: Path, name: str) -> None:
     vector = VECTORS["installed"][name]
     grow(tmp_path, vector["tree"])
-    lines = fingerprint.installed_lines(tmp_path, records.read(prefixes.read(tmp_path)))
+    lines = fingerprint.installed_lines(tmp_path, records.read(read_prefix(tmp_path)))
     assert sorted(lines) == vector["lines"]
     assert digest_of(VECTORS["head"], set(vector["lines"])) == vector["digest"]
     assert sorted(installed_lines(tmp_path)) == vector["lines"]
@@ -218,7 +218,7 @@ def test_a_committed_tree_has_the_digest_that_was_committed_with_it(tmp_path: Pa
 
 
 def test_no_tolerance_of_verify_reaches_a_fingerprint() -> None:
-    code = "import sys, d2lenv.verify.fingerprint; print('d2lenv.verify.tolerances' in sys.modules)"
+    code = "import sys, d2lenv.verify.fingerprint; print('d2lenv.verify.prefix.tolerances' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
 

@@ -22,7 +22,7 @@ from d2lenv.cli import app as cli
 from d2lenv.facts import platforms
 from d2lenv.verify import fingerprint
 from d2lenv.verify import lock_diff as diff
-from d2lenv.verify.lock_diff import Package
+from d2lenv.verify.package_sets import PackageState
 from proofkit import Home
 
 PLATFORM = platforms.current()
@@ -56,7 +56,7 @@ EXPECTED = {
 }
 
 
-def rows(found: list[diff.Change]) -> set[tuple[str, str, str, str]]:
+def rows(found: list[diff.PackageChange]) -> set[tuple[str, str, str, str]]:
     return {tuple(row[:4]) for row in diff._rows(found)}  # type: ignore[misc]
 
 
@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_environment_is_refused(home: Home, tmp_path: Path) 
 
 
 def test_the_same_change_in_several_places_is_one_row() -> None:
-    old, new = Package("a", "conda", "1", "0"), Package("a", "conda", "2", "0")
+    old, new = PackageState("a", "conda", "1", "0"), PackageState("a", "conda", "2", "0")
     places = [("cuda", "linux-64"), ("cpu", "win-64"), ("cpu", "linux-64")]
     left = {place: {("conda", "a"): old} for place in places}
     right = {place: {("conda", "a"): new} for place in places}
@@ -170,9 +170,9 @@ def test_the_same_change_in_several_places_is_one_row() -> None:
 
 
 def test_a_hash_that_changes_alone_is_shown_and_what_is_unknown_is_no_difference() -> None:
-    old = Package("a", "conda", "1", "0", "sha256:" + "1" * 64, "https://c", "MIT", 10**6)
+    old = PackageState("a", "conda", "1", "0", "sha256:" + "1" * 64, "https://c", "MIT", 10**6)
     key = {("e", "p"): {("conda", "a"): old}}
-    new = Package("a", "conda", "1", "0", "sha256:" + "2" * 64, "https://d", "BSD", 2 * 10**6)
+    new = PackageState("a", "conda", "1", "0", "sha256:" + "2" * 64, "https://d", "BSD", 2 * 10**6)
     (change,) = diff.changes(key, {("e", "p"): {("conda", "a"): new}})
     assert diff._others(change) == [
         "hash: sha256:111111111111 → sha256:222222222222",
@@ -180,7 +180,7 @@ def test_a_hash_that_changes_alone_is_shown_and_what_is_unknown_is_no_difference
         "licence: MIT → BSD",
         "size: 1.0 MB → 2.0 MB",
     ]
-    unknown = Package("a", "conda", "1", "0")
+    unknown = PackageState("a", "conda", "1", "0")
     assert diff.changes(key, {("e", "p"): {("conda", "a"): unknown}}) == []
 
 
@@ -188,7 +188,7 @@ HOSTILE = "x|y <img src=x> [l](http://e) `c` **b** @user #1 :tada: ![i](j)\n| ne
 
 
 def test_markdown_shows_hostile_text_as_text() -> None:
-    new = Package(HOSTILE, "conda", "1|2", "<b>", licence="a_b_c")
+    new = PackageState(HOSTILE, "conda", "1|2", "<b>", licence="a_b_c")
     text = diff.markdown(diff.changes({}, {("e", "p"): {("conda", HOSTILE): new}}))
     lines = text.splitlines()
     assert len(lines) == 5  # summary, empty, head, rule, one row
@@ -202,7 +202,10 @@ def test_markdown_shows_hostile_text_as_text() -> None:
 
 
 def test_markdown_of_ordinary_packages_is_readable_in_its_source() -> None:
-    old, new = Package("py_x", "conda", "1.0", "py310_0"), Package("py_x", "conda", "2.0", "h1_cuda-11.7")
+    old, new = (
+        PackageState("py_x", "conda", "1.0", "py310_0"),
+        PackageState("py_x", "conda", "2.0", "h1_cuda-11.7"),
+    )
     text = diff.markdown(
         diff.changes({("e", "p"): {("conda", "x"): old}}, {("e", "p"): {("conda", "x"): new}})
     )

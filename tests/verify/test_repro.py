@@ -160,7 +160,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(home: Home) -> None:
 @pytest.fixture(scope="module")
 def different(home: Home) -> repro.Reproduction:
     differences = tuple(
-        compare.Difference(f"lib/<b>{number}", "content", "numpy", "1 / 2") for number in range(45)
+        compare.PathDifference(f"lib/<b>{number}", "content", "numpy", "1 / 2") for number in range(45)
     )
     comparison = compare.Comparison(Path("/1"), Path("/2"), 99, 10**9, {"prefix": 3}, differences)
     return repro.Reproduction("tiny", "wheels", "linux-64", "", True, (1.0, 2.0, 3.0), comparison)

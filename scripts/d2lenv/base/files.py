@@ -166,3 +166,8 @@ def _owner(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return tr("unknown")
+
+
+def absolute(path: Path) -> Path:
+    """Return ``path`` from the root, without ``..``; links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`

@@ -33,7 +33,7 @@ from d2lenv.cli import shared
 @click.pass_obj
 def verify(place: shared.Place, name: str | None, environment: str, quick: bool, as_json: bool) -> int:
     from d2lenv.base.console import print_json
-    from d2lenv.verify import verification
+    from d2lenv.verify.prefix import verification
 
     with verification.progress_bar() as progress:
         found = verification.verify(

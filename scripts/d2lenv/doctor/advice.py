@@ -12,13 +12,14 @@ from dataclasses import replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor.model import TRIO, Command, Context, Finding, Severity, parsed
 from d2lenv.doctor.rules import plan
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import Distribution, Prefix, Site, normalized
+from d2lenv.prefix.contents.model import Distribution, Prefix, Site
 
 Judge = Callable[[Context], Iterable[Finding]]
 """The findings that versions alone decide."""
@@ -74,14 +75,14 @@ def after(context: Context, command: Command) -> Context:
     first, *others = context.prefix.sites
     kept = list(first.distributions)
     for name in command.removes:
-        gone = next((item for item in kept if item.key == normalized(name)), None)
+        gone = next((item for item in kept if item.key == canonicalize_name(name)), None)
         if gone is not None:
             kept.remove(gone)
     changed = set(context.changed)
     for spec in command.installs:
         requirement = _requirement(spec)
         if requirement is not None:
-            changed.add(normalized(requirement.name))
+            changed.add(canonicalize_name(requirement.name))
             kept = list(_with(kept, requirement, first))
     sites = (replace(first, distributions=tuple(kept)), *others)
     return replace(context, prefix=replace(context.prefix, sites=sites), changed=frozenset(changed))
@@ -89,7 +90,7 @@ def after(context: Context, command: Command) -> Context:
 
 def _with(kept: list[Distribution], requirement: Requirement, site: Site) -> Iterator[Distribution]:
     """What is there, with the newest version that ``requirement`` allows."""
-    key = normalized(requirement.name)
+    key = canonicalize_name(requirement.name)
     have = next((item for item in kept if item.key == key), None)
     version = newest(requirement.specifier, have.version if have else "")
     yield from (item for item in kept if item.key != key)
@@ -141,7 +142,7 @@ def exists(spec: str, command: Command, prefix: Prefix) -> bool:
     match = re.fullmatch(r"==([^*,]+)", str(requirement.specifier)) if requirement else None
     if requirement is None or match is None:
         return True
-    name, (version, _, local) = normalized(requirement.name), match[1].partition("+")
+    name, (version, _, local) = canonicalize_name(requirement.name), match[1].partition("+")
     if name in TRIO:
         return _torch_exists(name, version, local or command.index.rpartition("/")[2], prefix)
     return not plan.no_wheel(name, version, prefix.python_minor, prefix.platform)

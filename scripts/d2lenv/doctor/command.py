@@ -14,6 +14,7 @@ from d2lenv.doctor.model import Context
 from d2lenv.doctor.probe import deep as probing
 from d2lenv.doctor.probe import gather
 from d2lenv.doctor.rules import plan as planning
+from d2lenv.prefix import lookup
 
 
 def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: bool, as_json: bool) -> int:
@@ -31,7 +32,7 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
     """
     cwd = Path.cwd()
     workspace = root if root is not None else gather.workspace_root(cwd)
-    path, active = gather.target(name, os.environ, workspace)
+    path, active = lookup.target(name, os.environ, workspace)
     workspace = workspace or gather.workspace_root(path)
 
     def look() -> Context:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d2lenv.base import process
 from d2lenv.doctor.model import Command, Context
-from d2lenv.prefix.read import Prefix
+from d2lenv.prefix.contents.model import Prefix
 
 
 def pixi_environment(prefix: Prefix) -> str:

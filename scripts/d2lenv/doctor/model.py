@@ -15,7 +15,8 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv.doctor.probe.hardware import Gpu
 from d2lenv.doctor.probe.system import Machine
-from d2lenv.prefix.read import Distribution, Prefix, Unreadable, read_optional
+from d2lenv.prefix.contents.model import Distribution, Prefix, Unreadable
+from d2lenv.prefix.contents.text import read_optional
 
 Severity = Literal["error", "warning", "info", "not-checked"]
 

@@ -23,8 +23,8 @@ from packaging.utils import canonicalize_name
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import archives, locations, records, screening
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix.archives import Archive
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import Entry, Tree, digests, inside, scan
 from d2lenv.solve import uv
 from d2lenv.solve.wheels import Pin
@@ -327,7 +327,7 @@ def refuse_changed(prefix: Path, names: Collection[str]) -> None:
     Raises:
         D2lEnvError: if one is not what its RECORD says.
     """
-    listed = records.read(prefixes.read(prefix)).of
+    listed = records.read(read_prefix(prefix)).of
     stated = {
         path: line.sha256
         for path, lines in listed.items()

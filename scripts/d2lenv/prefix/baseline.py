@@ -22,7 +22,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.prefix import marker, records, screening
-from d2lenv.prefix import read as prefixes
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import Entry, Kind, digests, scan
 
 _FORMAT = 3
@@ -75,7 +75,7 @@ def record(folder: Path, known: Mapping[str, str] | None = None) -> None:
     Raises:
         D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
     """
-    claimed = records.Records() if known else records.read(prefixes.read(folder))
+    claimed = records.Records() if known else records.read(read_prefix(folder))
     tree = scan(folder)
     screening.refuse_prefix(tree, claimed)
     stated = known or {path for path in claimed.of if claimed.hashed(path) and path not in claimed.sources}

@@ -21,7 +21,9 @@ from packaging.utils import canonicalize_name
 
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import locations
-from d2lenv.prefix.read import CondaPackage, Distribution, Prefix, Unreadable, pure_places, read_text
+from d2lenv.prefix.contents.conda_meta import pure_places
+from d2lenv.prefix.contents.model import CondaPackage, Distribution, Prefix, Unreadable
+from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.scan import inside
 
 _LIMIT = 256 << 20
@@ -68,12 +70,12 @@ class Records:
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
     def owner(self, path: str) -> str:
-        """The package that owns ``path``; empty for none."""
+        """Return the package that owns ``path``; empty for none."""
         found = self.of.get(path)
         return found[0].owner if found else ""
 
     def hashed(self, path: str) -> bool:
-        """Whether some package states the digest of ``path``."""
+        """Return True if some package states the digest of ``path``."""
         return any(line.sha256 for line in self.of.get(path, ()))
 
 
@@ -185,7 +187,7 @@ def _rows(text: str) -> Iterator[list[str]]:
 
 
 def _record_digest(text: str) -> str:
-    """``sha256=<urlsafe base64>`` as hex; empty for another or no digest."""
+    """Return ``sha256=<urlsafe base64>`` as hex; empty for another or no digest."""
     if not _DIGEST.fullmatch(text):
         return ""
     return binascii.a2b_base64(text[7:50].replace("-", "+").replace("_", "/") + "=").hex()

@@ -1,4 +1,4 @@
-"""A folder as it lies on disk: every entry and its digest.
+"""Scan a folder as it lies on disk: every entry and its digest.
 
 Links are never followed, and nothing but a regular file is ever opened: a pipe in a prefix would block for
 ever, a device may do anything.
@@ -35,7 +35,7 @@ _NAME = attrgetter("name")
 
 
 class Entry(NamedTuple):
-    """One thing below the folder.
+    """One entry below the folder.
 
     Attributes:
         path: relative, with forward slashes.
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Tree:
-    """What :func:`scan` found.
+    """The result of :func:`scan`.
 
     Attributes:
         root: the folder.
@@ -69,7 +69,7 @@ class Tree:
 
 
 def scan(root: Path, enter: Callable[[str], bool] = lambda _path: True) -> Tree:
-    """Every entry below ``root``; never raises for what lies there.
+    """Return every entry below ``root``; never raises for what lies there.
 
     Args:
         enter: whether to look into the folder of that path.
@@ -105,7 +105,7 @@ def scan(root: Path, enter: Callable[[str], bool] = lambda _path: True) -> Tree:
 
 
 def _entry(path: str, item: os.DirEntry[str], status: os.stat_result) -> Entry:
-    """What is no regular file."""
+    """Return the entry of anything but a regular file."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode) or getattr(status, "st_reparse_tag", 0) == _JUNCTION:
         return Entry(path, "link", mode, target=_slashes(os.readlink(item.path)))  # noqa: PTH115 - a Path would drop a closing slash
@@ -119,7 +119,7 @@ def _slashes(target: str) -> str:
 def digests(
     root: Path, entries: Iterable[Entry], progress: Callable[[int], None] = lambda _bytes: None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """sha256 (hex) of the files among ``entries``, on every core.
+    """Compute sha256 (hex) of the files among ``entries``, on every core.
 
     Args:
         progress: is told the number of bytes read since it was last called.
@@ -145,7 +145,7 @@ def digests(
 
 
 def _batches(files: list[Entry]) -> Iterator[list[Entry]]:
-    """Biggest first, each big file by itself: the last thread to finish has little left to do."""
+    """Yield the biggest first, each big file by itself: the last thread to finish has little left to do."""
     big = [entry for entry in files if entry.size > _BLOCK]
     yield from ([entry] for entry in big)
     for start in range(len(big), len(files), _SMALL_FILES_AT_ONCE):
@@ -176,7 +176,7 @@ def _digest(path: str, buffer: memoryview) -> str:
 
 
 def inside(path: str) -> bool:
-    """Whether a relative path, as an untrusted file names it, stays below its folder."""
+    """Return True if a relative path, as an untrusted file names it, stays below its folder."""
     if not path or "\\" in path or "\0" in path or path.startswith("/") or path[1:2] == ":":
         return False
     depth = 0
@@ -188,7 +188,7 @@ def inside(path: str) -> bool:
 
 
 def leaves(path: str, target: str) -> bool:
-    """Whether the link at ``path`` points out of the folder (by its text; other links are not followed)."""
+    """Return True if the link at ``path`` points out of the folder, by its text alone."""
     if target.startswith(("/", "\\")) or target[1:2] == ":":
         return True
     end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
@@ -196,7 +196,7 @@ def leaves(path: str, target: str) -> bool:
 
 
 def collisions(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of different paths that are one on a file system that ignores case or Unicode's forms."""
+    """Return pairs of paths that are one on a file system that ignores case or Unicode's forms."""
     seen: dict[str, str] = {}
     found: list[tuple[str, str]] = []
     for path in sorted(set(paths)):

@@ -22,7 +22,7 @@ from typing import Any
 
 from d2lenv.base.messages import printable, tr
 from d2lenv.facts import d2l
-from d2lenv.prefix.read import CondaPackage
+from d2lenv.prefix.contents.model import CondaPackage
 from d2lenv.prefix.scan import Tree
 
 _LIMIT = 64 << 10

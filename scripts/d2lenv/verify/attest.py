@@ -1,4 +1,4 @@
-"""``d2lenv attest``: what a release vouches for, as an in-toto statement.
+"""``d2lenv attest``: the in-toto statement of a release.
 
 The statement follows https://in-toto.io/Statement/v1 (in-toto/attestation, spec/v1/statement.md). It is not
 signed here and no key is made: ``.github/workflows/release.yml`` hands subjects and predicate to GitHub's
@@ -43,10 +43,10 @@ _RUN = (
 
 
 def statement(workspace: Workspace, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The whole statement; the same for the same checkout, reports, tools and workflow run.
+    """Return the whole statement; the same checkout, reports, tools and workflow run give the same.
 
     Raises:
-        D2lEnvError: a file of the release cannot be read, or the lock is damaged.
+        D2lEnvError: if a file of the release cannot be read, or the lock is damaged.
     """
     return {
         "_type": STATEMENT,
@@ -68,7 +68,7 @@ def statement(workspace: Workspace, environ: Mapping[str, str]) -> dict[str, Any
 
 
 def subjects(workspace: Workspace) -> list[str]:
-    """The files of a release, sorted: manifest, lock, and everything that is made from them."""
+    """Return the files of a release, sorted: manifest, lock, and everything that is made from them."""
     root = workspace.root
     files = [root / MANIFEST, root / LOCK, *root.glob("envs/**/*"), *root.glob(".binder/*")]
     # A link could make the release vouch for a file outside of it.
@@ -85,7 +85,7 @@ def _sha256(path: Path) -> str:
 
 
 def _source(root: Path) -> dict[str, Any]:
-    """The commit, and whether the files are its own; empty outside of git."""
+    """Return the commit and whether the files are its own; empty outside of git."""
     try:
         commit = git(root, "rev-parse", "HEAD").strip()
         changed = git(root, "status", "--porcelain", "--untracked-files=no")
@@ -158,10 +158,10 @@ def _repro(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def write(made: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write the statement, and for GitHub's action its two halves; their paths.
+    """Write the statement and, for GitHub's action, its two halves; return their paths.
 
     Raises:
-        D2lEnvError: the folder is not writable.
+        D2lEnvError: if the folder is not writable.
     """
     sums = "".join(f"{one['digest']['sha256']}  {one['name']}\n" for one in made["subject"])
     texts = {
@@ -175,7 +175,7 @@ def write(made: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def show(made: Mapping[str, Any]) -> None:
-    """The subjects, and what of a full release is not there."""
+    """Print the subjects, and which parts of a full release are not there."""
     print_table([tr("file"), "sha256"], [[one["name"], one["digest"]["sha256"]] for one in made["subject"]])
     predicate = made["predicate"]
     if predicate["source"].get("changed"):

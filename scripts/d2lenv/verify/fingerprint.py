@@ -22,12 +22,13 @@ from rattler import RepoDataRecord
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import launchers, records
-from d2lenv.prefix import read as prefixes
-from d2lenv.prefix.read import Unreadable, read_text
+from d2lenv.prefix.contents.model import Unreadable
+from d2lenv.prefix.contents.prefix import read_prefix
+from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, digests, scan
 from d2lenv.solve import wheels
-from d2lenv.verify.subject import subject
+from d2lenv.verify.prefix.subject import subject
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import Workspace
 
@@ -58,7 +59,7 @@ _JSON_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One digest and what it was made of.
+    """One digest and the text that it was made of.
 
     Attributes:
         kind: ``lock`` (pixi.lock), ``wheels`` (the requirements file), ``installed`` (a prefix).
@@ -86,20 +87,20 @@ class Fingerprint:
 
 
 def of_lock(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
-    """Of what pixi.lock has for (environment, platform).
+    """Return the fingerprint of pixi.lock for (environment, platform).
 
     Raises:
-        D2lEnvError: it has not.
+        D2lEnvError: if it has not that environment.
     """
     locked = lockfile.read(workspace.lock).records(environment, platform)
     return _made("lock", environment, platform, (_record_line(record) for record in locked))
 
 
 def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
-    """Of what the requirements file of (environment, platform) has.
+    """Return the fingerprint of the requirements file of (environment, platform).
 
     Raises:
-        D2lEnvError: there is none.
+        D2lEnvError: if there is none.
     """
     pins = wheels.read(workspace, environment, platform)
     lines = (
@@ -110,7 +111,7 @@ def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerpr
 
 
 def of_environment(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
-    """Of pixi.lock where it has the environment, else of the wheels.
+    """Return the fingerprint of pixi.lock where it has the environment, else of the wheels.
 
     Raises:
         D2lEnvError: if there is no such environment, or neither has it for this platform.
@@ -132,15 +133,15 @@ def of_prefix(
     environment: str = "",
     progress: Callable[[int], None] = lambda _bytes: None,
 ) -> tuple[Fingerprint, Fingerprint]:
-    """Of the lock that the prefix at ``place`` was built from, and of what is installed there.
+    """Return the fingerprints of the lock that a prefix was built from and of its content.
 
     Args:
         environment: the name, for a prefix that another client made from our exports.
 
     Raises:
-        D2lEnvError: it is of no environment of the workspace, or a file of it cannot be read.
+        D2lEnvError: if it is of no environment of the workspace, or a file of it cannot be read.
     """
-    content = prefixes.read(place)
+    content = read_prefix(place)
     asked = subject(workspace, content, environment)
     of = of_wheels if asked.engine == "wheels" else of_lock
     locked = of(workspace, asked.environment, asked.platform)

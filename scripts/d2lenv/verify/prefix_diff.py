@@ -1,4 +1,4 @@
-"""Two prefixes, file by file, after undoing what legitimately differs between two builds.
+"""Compare two prefixes file by file, after undoing the differences that two builds may have.
 
 :data:`RULES` is the whole list of what may differ; a file that no rule makes equal is a difference.
 """
@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix import read as prefixes
 from d2lenv.prefix import records
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import Entry, Tree, digests, scan
 
 Kind = Literal["only-first", "only-second", "type", "mode", "link", "size", "content"]
@@ -27,7 +27,7 @@ _PLACE = b"/@prefix@"
 
 
 @dataclass(frozen=True)
-class Difference:
+class PathDifference:
     """One path that is not the same in both.
 
     Attributes:
@@ -51,7 +51,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two prefixes have in common.
+    """The comparison of two prefixes.
 
     Attributes:
         entries: how many paths were compared.
@@ -64,7 +64,7 @@ class Comparison:
     entries: int
     size: int
     undone: Mapping[str, int]
-    differences: tuple[Difference, ...]
+    differences: tuple[PathDifference, ...]
 
     @property
     def same(self) -> bool:
@@ -95,13 +95,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that legitimately differs between two builds of the same lock.
+    """One difference that two builds of the same lock may have.
 
     Attributes:
         name: stable, for JSON.
         reason: why it may differ.
         pattern: the whole path of the files that it is for.
-        undo: the file's content and its side → the content without what differs.
+        undo: the file's content and its side → the content without the difference.
         late: it speaks of digests of other files, so it comes after their rules.
     """
 
@@ -113,7 +113,7 @@ class Rule:
 
 
 def _without_prefix(data: bytes, side: Side, _path: str) -> bytes:
-    """The prefix's path → one word; in a binary with the zeros that fill up its place."""
+    """Replace the prefix's path by one word; in a binary with the zeros that fill up its place."""
     path = str(side.root)
     for spelling in dict.fromkeys([path, path.replace("\\", "\\\\"), path.replace("\\", "/")]):
         raw = spelling.encode("utf-8", "surrogateescape")
@@ -125,7 +125,7 @@ def _without_prefix(data: bytes, side: Side, _path: str) -> bytes:
 
 
 def _bytecode(data: bytes, side: Side, path: str) -> bytes:
-    """Without the header, which holds the source's time; compiled code names its file by its path."""
+    """Drop the header, which holds the source's time, and the path by which compiled code names its file."""
     return _without_prefix(data[_PYC_HEADER:], side, path)
 
 
@@ -202,19 +202,19 @@ def compare(first: Path, second: Path, progress: Callable[[int], None] = lambda 
     """Compare two prefixes: path, type, mode, size, content, link target. Times are not compared.
 
     Raises:
-        D2lEnvError: a file or folder of one of them cannot be read.
+        D2lEnvError: if a file or folder of one of them cannot be read.
     """
     trees = scan(first), scan(second)
     sums = tuple(_digests(tree, progress) for tree in trees)
-    owners = records.read(prefixes.read(first)), records.read(prefixes.read(second))
+    owners = records.read(read_prefix(first)), records.read(read_prefix(second))
     left, right = (tree.entries for tree in trees)
-    found: list[Difference] = []
+    found: list[PathDifference] = []
     differing: list[str] = []
 
     def add(path: str, kind: Kind, detail: str = "") -> None:
         package = next((o.sources.get(path) or o.owner(path) for o in owners if o.owner(path)), "")
         package = package or next((o.sources[path] for o in owners if path in o.sources), "")
-        found.append(Difference(path, kind, package, detail))
+        found.append(PathDifference(path, kind, package, detail))
 
     for path in sorted(set(left) | set(right)):
         if path not in right:
@@ -263,7 +263,7 @@ def _digests(tree: Tree, progress: Callable[[int], None]) -> dict[str, str]:
 
 
 def _same_target(one: Entry, other: Entry, first: Path, second: Path) -> bool:
-    """Absolute links into the prefix point to the same place in each."""
+    """Return True if both point to the same place; an absolute link may point into its own prefix."""
     return one.target.replace(first.as_posix(), "") == other.target.replace(second.as_posix(), "")
 
 
@@ -273,7 +273,7 @@ def _equal_by(rule: Rule, path: str, first: Path, second: Path, undone: Containe
 
 
 def meaning(kind: Kind) -> str:
-    """What a kind of difference means, in the reader's language."""
+    """Return the meaning of a kind of difference in the reader's language."""
     texts: dict[Kind, str] = {
         "only-first": tr("only in the first"),
         "only-second": tr("only in the second"),

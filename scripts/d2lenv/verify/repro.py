@@ -88,7 +88,7 @@ def repro(
         say: receives lines of progress.
 
     Raises:
-        D2lEnvError: a build failed, or the disk is too small.
+        D2lEnvError: if a build failed, or the disk is too small.
     """
     variant = variants.get(workspace, name)
     base = workspace.root / ".d2lenv"
@@ -133,7 +133,7 @@ def _engine_of(prefix: Path, asked: str) -> str:
 
 
 def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *, builds: int) -> None:
-    """Each build with a cache of its own; the files of a prefix are those of its cache."""
+    """Refuse a disk without room for the builds; the files of a prefix are those of its own cache."""
     platform = platforms.current()
     lock = lockfile.read(workspace.lock)
     unpacked = variant.disk_gb * 1e9
@@ -157,7 +157,7 @@ def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *
 
 @contextmanager
 def _workplace(base: Path, keep: bool, say: Callable[[str], None]) -> Iterator[Path]:
-    """A folder of this run alone; those that killed runs left are removed first."""
+    """Make a folder for this run alone; first remove those that killed runs left."""
     # Held only while folders are made and removed: two runs at once do not wait for each other.
     with exclusive_lock(base / ".repro.lock", "d2lenv repro", say):
         for lock in base.glob(f".{_WORK}*.lock"):
@@ -179,7 +179,7 @@ def _workplace(base: Path, keep: bool, say: Callable[[str], None]) -> Iterator[P
 
 
 def _remove_left(work: Path, lock: Path) -> None:
-    """Remove what a run left unless it is still under way."""
+    """Remove the folder of a run unless that is still under way."""
     guard = FileLock(lock)
     try:
         guard.acquire(timeout=0)
@@ -202,7 +202,7 @@ def _build(
     changed: Mapping[str, str],
     say: Callable[[str], None],
 ) -> tuple[Path, str]:
-    """Build in a copy of the workspace with the command that users have; (prefix, engine)."""
+    """Build in a copy of the workspace with the command that users have; return (prefix, engine)."""
     root = work / place
     root.mkdir()
     for file in (MANIFEST, LOCK):
@@ -238,11 +238,8 @@ def _build(
     return Path(answer["prefix"]), str(answer["engine"])
 
 
-# ------------------------------------------------------------------------------------------- what it says
-
-
 def show(found: Reproduction) -> None:
-    """The differences, grouped by package and kind, then the verdict."""
+    """Print the differences, grouped by package and kind, then the verdict."""
     comparison = found.comparison
     if comparison.differences:
         print_table(
@@ -263,7 +260,7 @@ def show(found: Reproduction) -> None:
 
 
 def verdict(found: Reproduction) -> str:
-    """One line: the same or not, and of how much."""
+    """Return one line: the same or not, and of how much."""
     comparison = found.comparison
     values = {
         "name": found.environment,
@@ -286,10 +283,10 @@ def verdict(found: Reproduction) -> str:
 
 
 def write_reports(found: Reproduction, folder: Path) -> Path:
-    """Write ``result.json`` and the page; the page's path.
+    """Write ``result.json`` and the page; return the page's path.
 
     Raises:
-        D2lEnvError: the folder is not writable or the disk is full.
+        D2lEnvError: if the folder is not writable or the disk is full.
     """
     data = document("repro", found.comparison.same, found.as_json())
     write_atomic(folder / "result.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
@@ -298,7 +295,7 @@ def write_reports(found: Reproduction, folder: Path) -> Path:
 
 
 def page(found: Reproduction) -> str:
-    """The comparison as one self-contained page."""
+    """Return the comparison as one self-contained page."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     source = resources.files("d2lenv") / "templates" / "repro.html.j2"
     rules = [(rule, found.comparison.undone.get(rule.name, 0)) for rule in RULES]

@@ -10,7 +10,7 @@ import pytest
 from d2lenv.doctor.model import Expected, Locked
 from d2lenv.doctor.rules import drift
 from d2lenv.facts import d2l as d2l_release
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import Environment, commands, spoil
 
 ROOT = Path(__file__).parents[3]
@@ -109,7 +109,7 @@ def wheels(tmp_path: Path, text: str = REQUIREMENTS) -> tuple[Environment, Path]
 def test_a_wheels_prefix_is_compared_with_its_requirements(tmp_path: Path) -> None:
     env, root = wheels(tmp_path)
     env.dist("numpy", "1.23.5")
-    expected = drift.expected(prefix.read(env.path), root)
+    expected = drift.expected(read_prefix(env.path), root)
     assert expected is not None
     assert expected.packages == (Locked("numpy", "1.21.5"), Locked("torch-vision", "0.13.0"))
     found = env.findings(expected=expected)
@@ -120,7 +120,7 @@ def test_a_wheels_prefix_is_compared_with_its_requirements(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["numpy=1\n", "what is this ?\n"])
 def test_requirements_that_are_none_are_trouble(tmp_path: Path, text: str) -> None:
     env, root = wheels(tmp_path, text)
-    expected = drift.expected(prefix.read(env.path), root)
+    expected = drift.expected(read_prefix(env.path), root)
     assert expected is not None
     assert expected.trouble
 
@@ -128,7 +128,7 @@ def test_requirements_that_are_none_are_trouble(tmp_path: Path, text: str) -> No
 def test_requirements_that_are_gone_are_trouble(tmp_path: Path) -> None:
     env, root = wheels(tmp_path)
     (root / "envs" / "zh" / "requirements-linux-64.txt").unlink()
-    expected = drift.expected(prefix.read(env.path), root)
+    expected = drift.expected(read_prefix(env.path), root)
     assert expected is not None
     assert "D2L080" in env.findings(expected=expected)
 
@@ -139,20 +139,20 @@ def test_requirements_that_are_gone_are_trouble(tmp_path: Path) -> None:
 )
 def test_the_environment_is_known_by_its_place(tmp_path: Path, place: str, environment: str | None) -> None:
     env = Environment(tmp_path / place, kind="conda")
-    expected = drift.expected(prefix.read(env.path), tmp_path)
+    expected = drift.expected(read_prefix(env.path), tmp_path)
     assert (expected.environment if expected else None) == environment
 
 
 def test_a_marker_that_names_a_path_is_not_followed(tmp_path: Path) -> None:
     env = Environment(tmp_path / "x")
     env.file("d2lenv.json", json.dumps({"environment": "../../etc", "engine": "wheels", "platform": 7}))
-    assert drift.expected(prefix.read(env.path), tmp_path) is None
+    assert drift.expected(read_prefix(env.path), tmp_path) is None
 
 
 def test_the_projects_own_lock_is_compared_with(tmp_path: Path) -> None:
     env = Environment(tmp_path / "cuda", kind="conda")
     env.file("d2lenv.json", json.dumps({"environment": "cuda", "engine": "rattler", "platform": "linux-64"}))
-    expected = drift.expected(prefix.read(env.path), ROOT)
+    expected = drift.expected(read_prefix(env.path), ROOT)
     assert expected is not None
     assert not expected.trouble
     torch = next(p for p in expected.packages if p.name == "pytorch")

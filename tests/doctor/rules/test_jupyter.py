@@ -12,7 +12,7 @@ import pytest
 
 from d2lenv.doctor.model import Context
 from d2lenv.doctor.rules import jupyter
-from d2lenv.prefix.read import read
+from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import LINUX, NO_GPU, Environment, commands, spoil
 
 
@@ -233,5 +233,5 @@ def test_the_order_is_what_jupyter_core_itself_says(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv("JUPYTER_PREFER_ENV_PATH", raising=False)
         for name, text in environ.items():
             monkeypatch.setenv(name, text)
-        context = Context(prefix=read(Path(sys.prefix)), machine=LINUX, gpu=NO_GPU, environ=environ)
+        context = Context(prefix=read_prefix(Path(sys.prefix)), machine=LINUX, gpu=NO_GPU, environ=environ)
         assert jupyter._prefers_environment(context) is paths.prefer_environment_over_user()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.doctor.rules import names
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import Environment, commands, spoil
 
 
@@ -146,7 +146,7 @@ def test_a_conda_environment_of_pixi_is_made_anew_with_pixi(tmp_path: Path) -> N
 def test_a_folder_that_is_no_environment_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     context = Environment(tmp_path / "other").context()
-    nothing = type(context)(prefix.read(tmp_path / "notes"), context.machine, context.gpu)
+    nothing = type(context)(read_prefix(tmp_path / "notes"), context.machine, context.gpu)
     assert [problem.severity for problem in names.not_an_environment(nothing)] == ["error"]
     assert not list(names.not_an_environment(context))
 

@@ -10,7 +10,7 @@ from d2lenv.doctor.model import Expected, Locked
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.doctor.rules import versions
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix import read as prefix
+from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import Environment, commands, spoil
 
 RTX = Gpu(
@@ -337,7 +337,7 @@ def test_met_requirements_are_fine_and_unreadable_ones_reported(env: Environment
 
 def test_markers_are_judged_for_the_prefix_not_for_this_python(tmp_path: Path) -> None:
     env = Environment(tmp_path / "env", python="3.9", platform="win-64")
-    assert versions.markers(prefix.read(env.path))["sys_platform"] == "win32"
+    assert versions.markers(read_prefix(env.path))["sys_platform"] == "win32"
 
 
 def test_every_release_of_the_table_is_well_formed() -> None:

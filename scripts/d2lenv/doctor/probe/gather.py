@@ -1,23 +1,20 @@
-"""Which prefix is meant, and everything that the findings look at."""
+"""Everything that the rules look at."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.messages import tr
 from d2lenv.doctor.model import Context, Notebook
 from d2lenv.doctor.probe import hardware, system
 from d2lenv.doctor.rules import drift
-from d2lenv.prefix import read as prefixes
-from d2lenv.prefix.read import Unreadable, read_text
-from d2lenv.workspace import manifest, settings
+from d2lenv.prefix.contents.model import Unreadable
+from d2lenv.prefix.contents.prefix import read_prefix
+from d2lenv.prefix.contents.text import read_text
 
 _NOTEBOOKS = 200
 _NOTEBOOK_LIMIT = 4 << 20
@@ -34,7 +31,7 @@ def gather(path: Path, environ: Mapping[str, str], cwd: Path, *, active: bool, r
         root: the d2l-env workspace, ``None`` outside of one.
     """
     home = system.home(environ)
-    found = prefixes.read(path)
+    found = read_prefix(path)
     return Context(
         prefix=found,
         machine=system.look(found.path, environ, home),
@@ -45,67 +42,6 @@ def gather(path: Path, environ: Mapping[str, str], cwd: Path, *, active: bool, r
         active=active,
         home=home,
     )
-
-
-def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> tuple[Path, bool]:
-    """The prefix that is meant, and whether it is the active one.
-
-    Args:
-        name: a path, an environment of the workspace, or nothing for the active environment.
-
-    Raises:
-        D2lEnvError: if there is no such environment, it is not built, or none is active.
-    """
-    running = active(environ)
-    if name is None:
-        if running is None:
-            raise D2lEnvError(
-                tr("no environment is active and there is no `python` on the PATH"),
-                fix=tr("name one: `d2lenv doctor PATH`"),
-            )
-        return running, True
-    path = Path(name)
-    if root is not None and re.fullmatch(r"[\w-]{1,64}", name) and not path.exists():
-        built = built_environments(root, name)
-        if not built:
-            settings.get(manifest.load(root), name)
-            raise D2lEnvError(
-                tr("there is no environment `{name}` here, and no such folder", name=name),
-                why=tr("looked in {folders}", folders=f"{root / '.pixi' / 'envs'}, {root / '.d2lenv'}"),
-                fix=tr("build it first, or give the path of an environment"),
-            )
-        path = built[0]
-    elif not path.exists() and not path.is_symlink():
-        raise D2lEnvError(
-            tr("there is no folder {path}", path=path), fix=tr("give the path of an environment")
-        )
-    path = prefixes.absolute(path)
-    return path, running is not None and path == running
-
-
-def built_environments(root: Path, name: str) -> list[Path]:
-    """Prefixes of environment ``name`` in the workspace, whatever engine built them."""
-    places = [root / ".pixi" / "envs" / name]
-    places += [root / ".d2lenv" / f"{name}-{engine}" for engine in ("pixi", "rattler", "wheels")]
-    return [place for place in places if place.is_dir()]
-
-
-def active(environ: Mapping[str, str]) -> Path | None:
-    """The active environment: the one whose Python the prompt starts, of those that say they are active."""
-    stated = [Path(environ[name]) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if environ.get(name)]
-    python = shutil.which("python", path=environ.get("PATH")) or shutil.which(
-        "python3", path=environ.get("PATH")
-    )
-    if python is not None:
-        for path in stated:
-            if Path(python).is_relative_to(path):
-                return prefixes.absolute(path)
-    if stated:
-        return prefixes.absolute(stated[0])
-    if python is None:
-        return None
-    folder = prefixes.absolute(Path(python)).parent
-    return folder.parent if folder.name in ("bin", "Scripts") else folder
 
 
 def workspace_root(start: Path) -> Path | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from d2lenv.prefix.read import Unreadable, read_optional
+from d2lenv.prefix.contents.model import Unreadable
+from d2lenv.prefix.contents.text import read_optional
 
 System = Literal["Linux", "Darwin", "Windows", "other"]
 

@@ -14,7 +14,8 @@ from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution, joined, parsed
 from d2lenv.doctor.rules import versions
 from d2lenv.facts import editions
-from d2lenv.prefix.read import Distribution, read_text
+from d2lenv.prefix.contents.model import Distribution
+from d2lenv.prefix.contents.text import read_text
 
 _SOURCE_LIMIT = 4 << 20
 # Import name → distribution name, where d2l's own imports differ.

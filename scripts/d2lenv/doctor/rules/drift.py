@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.facts import d2l as d2l_release
-from d2lenv.prefix.read import Prefix, Unreadable, normalized, read_text
+from d2lenv.prefix.contents.model import Prefix, Unreadable
+from d2lenv.prefix.contents.text import read_text
 
 _REQUIREMENTS_LIMIT = 8 << 20
 _SHOWN = 8
@@ -66,7 +68,7 @@ def _from_requirements(environment: str, platform: str, file: Path) -> Expected:
             return Expected(environment, platform, file, conda=False, trouble=str(error))
         if requirement is not None:
             version = next((s.version for s in requirement.specifier if s.operator in ("==", "===")), "")
-            packages.append(Locked(normalized(requirement.name), version))
+            packages.append(Locked(canonicalize_name(requirement.name), version))
     return Expected(environment, platform, file, conda=False, packages=tuple(packages))
 
 

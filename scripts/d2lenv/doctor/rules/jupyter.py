@@ -12,7 +12,8 @@ from packaging.version import Version
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution, parsed
-from d2lenv.prefix.read import Kernelspec, Unreadable, read_kernelspecs
+from d2lenv.prefix.contents.model import Kernelspec, Unreadable
+from d2lenv.prefix.contents.prefix import read_kernelspecs
 
 # What the starting program replaces itself: `python` in argv[0] means the Python that runs Jupyter.
 _OWN = re.compile(r"python(3(\.\d+)?)?(\.exe)?", re.IGNORECASE)

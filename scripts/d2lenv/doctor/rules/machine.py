@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution
-from d2lenv.prefix.read import read_optional
+from d2lenv.prefix.contents.text import read_optional
 
 _PART_2_DISK = 200 * 10**9
 # A cuda environment of torch 2.0.1 and its CUDA libraries is about 5 GB, and pip needs the wheels beside it.

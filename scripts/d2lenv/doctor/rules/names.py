@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from packaging.utils import canonicalize_name
+
 from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import (
@@ -18,7 +20,6 @@ from d2lenv.doctor.model import (
     joined,
 )
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import normalized
 
 # Import name → (name on the Python package index, name in conda), as far as the three differ.
 _NAMES = {
@@ -231,7 +232,7 @@ def not_an_environment(context: Context) -> Iterator[Problem]:
         yield Problem(
             "error",
             tr("this is not a Python environment"),
-            normalized(context.prefix.path.name),
+            canonicalize_name(context.prefix.path.name),
             (Found(context.prefix.path.name, "", str(context.prefix.path)),),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
@@ -15,7 +16,6 @@ from d2lenv.base.messages import tr
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import editions
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import normalized
 
 # Pinned distribution → platform → the Pythons (3.8 to 3.14 were asked) for which the index has a wheel of it.
 # Established 2026-11-22 with pip's `--dry-run --no-deps --only-binary :all: --python-version --platform`.
@@ -123,7 +123,7 @@ def parse(words: tuple[str, ...], platform: str) -> Plan:
                     fix=tr("write it as in `d2lenv doctor --plan python=3.12 d2l==0.17.6`"),
                     status=USAGE,
                 ) from error
-            specs[normalized(requirement.name)] = requirement.specifier
+            specs[str(canonicalize_name(requirement.name))] = requirement.specifier
     return Plan(python, platform, specs)
 
 

@@ -23,7 +23,8 @@ from d2lenv.doctor.model import (
     joined,
 )
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import CondaPackage, Distribution, Unreadable, read_record, read_site
+from d2lenv.prefix.contents.distributions import read_record, read_site
+from d2lenv.prefix.contents.model import CondaPackage, Distribution, Unreadable
 
 _HASH_LIMIT = 64 << 20
 _MOST_HASHED = 200

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from d2lenv.base.messages import tr
@@ -22,7 +23,7 @@ from d2lenv.doctor.model import (
     parsed,
 )
 from d2lenv.facts import torch as matrix
-from d2lenv.prefix.read import Distribution, Prefix, normalized
+from d2lenv.prefix.contents.model import Distribution, Prefix
 
 _MKL_WITHOUT_SYMBOL = Version("2024.1")
 _TORCH_FREE_OF_IT = Version("2.4")
@@ -493,11 +494,11 @@ def requirements_unmet(context: Context) -> Iterator[Problem]:
 def _accepted(context: Context, wanted: Requirement, environment: Mapping[str, str]) -> str:
     """The versions of ``wanted`` that every installed package accepts, as far as they say."""
     accepted = {str(wanted.specifier)}
-    key = normalized(wanted.name)
+    key = canonicalize_name(wanted.name)
     for other in context.prefix.distributions:
-        if any(key in normalized(line) for line in other.requires):
+        if any(key in canonicalize_name(line) for line in other.requires):
             for requirement in requirements(other, environment):
-                if normalized(requirement.name) == key:
+                if canonicalize_name(requirement.name) == key:
                     accepted.add(str(requirement.specifier))
     torch = parsed(_torch(context))
     if key == "numpy" and torch is not None and torch < Version("2.3"):

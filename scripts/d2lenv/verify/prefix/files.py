@@ -11,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix import bytecode, launchers
+from d2lenv.prefix import launchers
 from d2lenv.prefix.baseline import VENV
-from d2lenv.prefix.bytecode import Compiled
-from d2lenv.prefix.read import Unreadable, read_text
+from d2lenv.prefix.contents.model import Unreadable
+from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.records import FileRecord
 from d2lenv.prefix.scan import Entry, digests, leaves
-from d2lenv.verify.findings import Examination, Kind, instead
-from d2lenv.verify.tolerances import Surroundings, tolerance
+from d2lenv.verify.prefix import bytecode
+from d2lenv.verify.prefix.bytecode import Compiled
+from d2lenv.verify.prefix.findings import Examination, Kind, instead
+from d2lenv.verify.prefix.tolerances import Surroundings, tolerance
 
 _STARTUP = re.compile(
     r"(.*/)?((site|user)customize\.(py|so|pyd)|[^/]+\.pth|__editable__[^/]*)|(.*/)?python[\d.]*\._pth",

@@ -13,8 +13,8 @@ import pytest
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines import interpreters
-from d2lenv.prefix import bytecode, compile_child
-from d2lenv.prefix.bytecode import Compiled
+from d2lenv.verify.prefix import bytecode, compile_child
+from d2lenv.verify.prefix.bytecode import Compiled
 
 VERSIONS = [f"3.{minor}" for minor in range(9, 15)]
 SOURCE = '''

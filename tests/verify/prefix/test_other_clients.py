@@ -27,10 +27,11 @@ import proofkit
 from condakit import Link
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.cli import app as cli
-from d2lenv.prefix import baseline, bytecode, unhashed
+from d2lenv.prefix import baseline, unhashed
 from d2lenv.verify import fingerprint
-from d2lenv.verify import verification as verify
-from d2lenv.verify.verification import Verification
+from d2lenv.verify.prefix import bytecode
+from d2lenv.verify.prefix import verification as verify
+from d2lenv.verify.prefix.verification import Verification
 from proofkit import CONDA_SITE, Home
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and modes of POSIX")

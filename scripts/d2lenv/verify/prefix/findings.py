@@ -1,4 +1,4 @@
-"""One verification under way: the prefix, everything that vouches for it, and the findings so far."""
+"""A verification under way: the prefix, everything that vouches for it, and the mismatches so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix.baseline import Baseline
-from d2lenv.prefix.read import Prefix
+from d2lenv.prefix.contents.model import Prefix
 from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Tree
 
@@ -37,7 +37,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """One way in which the prefix is not what the lock says.
 
     Attributes:
@@ -68,7 +68,7 @@ class Examination:
     Attributes:
         baseline: None for a prefix that another client made.
         tolerated: name of the tolerance → number of entries.
-        not_checked: what could not be looked at, and why.
+        not_checked: lines about parts that could not be looked at, with the reason.
         unvouched: how many files nothing has a digest of.
     """
 
@@ -76,7 +76,7 @@ class Examination:
     tree: Tree
     records: Records
     baseline: Baseline | None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Mismatch] = field(default_factory=list)
     tolerated: Counter[str] = field(default_factory=Counter)
     not_checked: list[str] = field(default_factory=list)
     unvouched: int = 0
@@ -89,7 +89,7 @@ class Examination:
         return {*self.records.of, *self.records.sources}
 
     def add(self, kind: Kind, path: str = "", detail: str = "", package: str = "") -> None:
-        self.findings.append(Finding(kind, path, package or self.owner(path), detail))
+        self.findings.append(Mismatch(kind, path, package or self.owner(path), detail))
 
     def owner(self, path: str) -> str:
         return self.records.sources.get(path) or self.records.owner(path)

@@ -1,4 +1,4 @@
-"""What use leaves in a prefix without making it another one; docs/fingerprint.md lists the same."""
+"""List the traces of use that make a prefix no other one; docs/fingerprint.md has the same list."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2lenv.base.messages import tr
-from d2lenv.prefix import bytecode, launchers
-from d2lenv.prefix.read import Unreadable, read_text
+from d2lenv.prefix import launchers
+from d2lenv.prefix.contents.model import Unreadable
+from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.scan import Entry
+from d2lenv.verify.prefix import bytecode
 
 _JSON_LIMIT = 1 << 20
 # Other keys of a page_config.json name addresses that scripts are loaded from.
@@ -36,7 +38,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Something that use leaves in a prefix without making it another one.
+    """A trace of use that makes a prefix no other one.
 
     Attributes:
         name: stable, for JSON.
@@ -131,7 +133,7 @@ TOLERANCES: tuple[Tolerance, ...] = (
         _is_other_clients_folder,
     ),
 )
-"""Everything that may be in a prefix, or differ in it, besides what the lock says."""
+"""Everything that may be in a prefix, or differ in it, besides the locked packages."""
 
 
 def tolerance(around: Surroundings, entry: Entry) -> Tolerance | None:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from d2lenv.base.console import err, print_table, say
 from d2lenv.base.errors import USAGE, D2lEnvError
+from d2lenv.base.files import absolute
 from d2lenv.base.messages import printable, tr, trn
-from d2lenv.doctor.probe.gather import target
-from d2lenv.prefix import baseline, marker, records
-from d2lenv.prefix import read as prefixes
+from d2lenv.prefix import baseline, lookup, marker, records
+from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import scan
-from d2lenv.verify import files, packages
-from d2lenv.verify.findings import Examination, Finding, meaning
-from d2lenv.verify.subject import Subject, subject
-from d2lenv.verify.tolerances import TOLERANCES
+from d2lenv.verify.prefix import files, packages
+from d2lenv.verify.prefix.findings import Examination, Mismatch, meaning
+from d2lenv.verify.prefix.subject import Subject, subject
+from d2lenv.verify.prefix.tolerances import TOLERANCES
 from d2lenv.workspace.manifest import Workspace
 
 _SHOWN = 40
@@ -40,7 +40,7 @@ class Verification:
     subject: Subject
     prefix: Path
     quick: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[Mismatch, ...]
     tolerated: Mapping[str, int]
     not_checked: tuple[str, ...]
     packages: int
@@ -89,11 +89,11 @@ def verify(
     Raises:
         D2lEnvError: if there is no such prefix, or it belongs to no environment of the workspace.
     """
-    place, _ = target(name, environ, workspace.root)
+    place, _ = lookup.target(name, environ, workspace.root)
     if not place.is_dir():
         raise D2lEnvError(tr("{path} is not a folder", path=place), status=USAGE)
-    content = prefixes.read(place)
-    named = name if name is not None and place != prefixes.absolute(Path(name)) else ""
+    content = read_prefix(place)
+    named = name if name is not None and place != absolute(Path(name)) else ""
     asked = subject(workspace, content, environment or named)
     look = Examination(content, scan(place), records.read(content), baseline.read(place))
     _check_origin(look, asked)

@@ -1,4 +1,4 @@
-"""Is compiled Python what its source gives? Asked of the interpreter that would run it.
+"""Compare compiled Python with its source, by the interpreter that would run it.
 
 Only the same release of Python compiles to the same code. The interpreter that is started imports nothing
 from the prefix: `-I -S` leaves site-packages out, and with `pycache_prefix` no compiled file of its own
@@ -67,7 +67,7 @@ def _version(python: Path) -> str:
 
 
 def differing(python: Path, root: Path, files: Sequence[Compiled]) -> dict[str, str]:
-    """Compile the sources again; path → reason, for each of ``files`` that is not what its source gives.
+    """Compile the sources again; return path → reason for each of ``files`` that is other code.
 
     Args:
         python: the interpreter that would run them.

@@ -1,4 +1,4 @@
-"""What a prefix must be: the environment it belongs to, and the packages that are locked for that."""
+"""Find out which environment a prefix belongs to, and which packages are locked for that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.engines import find
 from d2lenv.prefix import marker
-from d2lenv.prefix.read import Prefix
+from d2lenv.prefix.contents.model import Prefix
 from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
 from d2lenv.workspace.manifest import Workspace
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a prefix is compared with.
+    """The locked environment that a prefix is compared with.
 
     Attributes:
         engine: ``wheels``, or ``conda`` for a prefix of the records of pixi.lock.
@@ -54,7 +54,7 @@ class Subject:
 
 
 def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
-    """Return what the prefix ``content`` must be, by its own marker, by where it lies, or as asked for.
+    """Return the subject of a prefix, by its own marker, by where it lies, or as asked for.
 
     Args:
         asked: the environment that the user names; the marker may not name another.

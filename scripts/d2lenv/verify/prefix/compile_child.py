@@ -1,7 +1,7 @@
 """Compare compiled Python files with their sources, in the interpreter whose bytecode is judged.
 
-:mod:`d2lenv.prefix.bytecode` starts this file by its path, with Python 3.8 or newer and without the tool.
-No compiled file is unmarshalled: a hostile one could crash the interpreter or do worse
+The module ``bytecode`` starts this file by its path, with Python 3.8 or newer and without the tool. No
+compiled file is unmarshalled: a hostile one could crash the interpreter or do worse
 (docs.python.org/3/library/marshal.html). Both sides are read as trees of constants instead.
 """
 

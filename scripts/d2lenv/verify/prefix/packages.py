@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from d2lenv.base.messages import tr
 from d2lenv.facts import d2l as d2l_releases
 from d2lenv.prefix import unhashed
-from d2lenv.prefix.read import CondaPackage, Distribution, Unreadable, read_text
+from d2lenv.prefix.contents.model import CondaPackage, Distribution, Unreadable
+from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.scan import digests
-from d2lenv.verify.findings import Examination, instead
-from d2lenv.verify.subject import Subject, Wanted
+from d2lenv.verify.prefix.findings import Examination, instead
+from d2lenv.verify.prefix.subject import Subject, Wanted
 
 _JSON_LIMIT = 1 << 28
 

@@ -1,0 +1,1 @@
+"""Is a prefix exactly what the lock says?"""
