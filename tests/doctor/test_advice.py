@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from d2lenv import doctor
-from d2lenv.doctor import advice, fixes
+from d2lenv.doctor import advice, fixes, forecast
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.facts import torch as matrix
 from doctor.environments import LINUX, Environment, commands
@@ -144,7 +144,7 @@ def test_the_builds_of_the_table_are_those_of_the_channel(platform: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("specifier", "have", "forecast"),
+    ("specifier", "have", "expected"),
     [
         ("<2", "1.26.4", "1.26.4"),
         ("<2", "2.1.0", "1.9999"),
@@ -159,8 +159,8 @@ def test_the_builds_of_the_table_are_those_of_the_channel(platform: str) -> None
         ("<1.23,>=1.23.5", "1.21", ""),
     ],
 )
-def test_the_forecast_is_about_the_newest_that_is_allowed(specifier: str, have: str, forecast: str) -> None:
-    assert advice.newest(SpecifierSet(specifier), have) == forecast
+def test_the_forecast_is_about_the_newest_that_is_allowed(specifier: str, have: str, expected: str) -> None:
+    assert forecast.newest(SpecifierSet(specifier), have) == expected
 
 
 def test_a_command_on_paper_changes_what_it_names_and_nothing_else(env: Environment) -> None:

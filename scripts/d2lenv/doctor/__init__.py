@@ -95,6 +95,8 @@ PLANNED: tuple[tuple[str, Callable[[Plan], Iterable[Problem]]], ...] = (
     ("D2L104", plan.plan_numpy),
     ("D2L105", plan.plan_inline),
     ("D2L106", plan.plan_unknown),
+    ("D2L107", plan.plan_name),
+    ("D2L108", plan.plan_platform),
 )
 """Stable code → finding of ``--plan``."""
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from d2lenv.base.messages import tr
-from d2lenv.doctor.model import TRIO, Command, Context, Finding, Severity, parsed
+from d2lenv.doctor.forecast import newest
+from d2lenv.doctor.model import TRIO, Command, Context, Finding, Severity
 from d2lenv.doctor.rules import plan
 from d2lenv.facts import torch as matrix
 from d2lenv.prefix.contents.model import Distribution, Prefix, Site
@@ -100,40 +99,6 @@ def _with(kept: list[Distribution], requirement: Requirement, site: Site) -> Ite
         yield Distribution(requirement.name, key, version, site.folder / f"{key}-{version}.dist-info", "pip")
 
 
-def newest(specifier: SpecifierSet, have: str) -> str:
-    """Return the version that pip would leave: ``have`` if it is allowed, else about the newest that is.
-
-    No index is asked. Below a limit the forecast is the last release before it, without one a high number.
-    Empty when nothing is allowed.
-    """
-    if have and parsed(have) and _allows(specifier, have):
-        return have
-    candidates = [text for one in specifier for text in _limits(one.operator, one.version)]
-    return max((text for text in (*candidates, "9999") if _allows(specifier, text)), key=Version, default="")
-
-
-def _allows(specifier: SpecifierSet, version: str) -> bool:
-    try:
-        return specifier.contains(version, prereleases=True)
-    except ValueError:  # a number of more digits than `int` takes
-        return False
-
-
-def _limits(operator: str, version: str) -> Iterator[str]:
-    bare = version.removesuffix(".*")
-    if parsed(bare) is None:
-        return
-    if operator == "<":
-        *head, last = Version(bare).release
-        while last == 0 and head:
-            *head, last = head
-        yield ".".join(map(str, (*head, last - 1, 9999))) if last else "0"
-    elif operator in ("==", "~=") and (operator == "~=" or version.endswith(".*")):
-        yield f"{bare}.9999" if operator == "==" else f"{bare.rpartition('.')[0]}.9999"
-    else:
-        yield bare
-
-
 def exists(spec: str, command: Command, prefix: Prefix) -> bool:
     """Return False if there is no file for this Python, platform and CUDA; what was not looked up exists."""
     requirement = _requirement(spec)
@@ -153,6 +118,8 @@ def _torch_exists(name: str, version: str, tag: str, prefix: Prefix) -> bool:
     if torch is None:
         return True
     if prefix.python_minor and not matrix.made_for(torch, prefix.python_minor):
+        return False
+    if not matrix.made_on(torch, prefix.platform):
         return False
     if not re.fullmatch(r"cu\d{3}", tag):
         return True

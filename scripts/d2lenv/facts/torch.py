@@ -151,6 +151,19 @@ def fitting(python: str) -> str:
     return next((v for v in (_BOOK, *reversed(RELEASES)) if RELEASES[v].vision and made_for(v, python)), "")
 
 
+_LAST_FOR = {"osx-64": "2.2.2"}
+"""Platform → the last release with wheels for it; asked with pip's `--platform`, 2026-11-24."""
+
+LOOKED_UP = ("linux-64", "win-64", "osx-64", "osx-arm64")
+"""The platforms that the table speaks of."""
+
+
+def made_on(torch: str, platform: str) -> bool:
+    """Return True if release ``torch`` has a wheel for ``platform``, as far as was looked up."""
+    last = _LAST_FOR.get(platform)
+    return last is None or Version(torch) <= Version(last)
+
+
 def made_for(torch: str, python: str) -> bool:
     """Return True if release ``torch`` of the table has wheels for Python ``3.10``."""
     first, last = RELEASES[torch].pythons

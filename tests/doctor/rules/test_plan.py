@@ -77,7 +77,7 @@ def test_matplotlib_inline_has_to_be_held_for_the_chinese_edition() -> None:
 
 def test_what_is_unknown_is_not_judged() -> None:
     assert (
-        findings("d2l", "torch==9.9")["D2L106"].title
+        findings("d2l>2", "torch==9.9")["D2L106"].title
         == "no exact, known version of d2l, torch, python was given"
     )
     assert "D2L106" not in findings("python=3.9", "d2l==0.17.6", "torch==1.12.0")
@@ -95,3 +95,39 @@ def test_every_compiled_pin_of_every_release_was_looked_up() -> None:
     for version, release in editions.RELEASES.items():
         for name, pin in release.pins.items():
             assert name in pure or f"{name}=={pin}" in plan.WHEELS, (version, name)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "severity"),
+    [
+        (("python=3.10", "torch==2.0.1", "numpy==2.2.6"), "D2L104", "error"),
+        (("python=3.10", "torch==2.0.1", "numpy==2.0.0"), "D2L104", "error"),
+        (("python=3.10", "platform=osx-64", "torch==2.6.0"), "D2L108", "error"),
+        (("python=3.10", "pytorch==2.0.1"), "D2L107", "warning"),
+        (("python=3.12", "pytorch=2.0.1"), "D2L101", "error"),
+        (("python=3.12", "d2l"), "D2L100", "error"),
+        (("python=3.10", "platform=linux-aarch64", "torch==2.0.1"), "D2L106", "not-checked"),
+    ],
+)
+def test_what_was_called_healthy_is_not(words: tuple[str, ...], code: str, severity: str) -> None:
+    found = {finding.code: finding for finding in doctor.examine_plan(plan.parse(words, "linux-64"))}
+    assert found[code].severity == severity
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("python=3.10", "platform=osx-64", "torch==2.2.2", "numpy<2"),
+        ("python=3.10", "torch==2.0.1", "numpy==1.26.4"),
+        ("python=3.10", "d2l"),
+    ],
+)
+def test_what_is_healthy_stays_so(words: tuple[str, ...]) -> None:
+    assert doctor.examine_plan(plan.parse(words, "linux-64")) == ()
+
+
+def test_a_platform_that_does_not_exist_is_named() -> None:
+    with pytest.raises(D2lEnvError, match="there is no platform `linus-64`") as caught:
+        plan.parse(("platform=linus-64", "torch==2.0.1"), "linux-64")
+    assert caught.value.status == 1
+    assert "linux-64" in caught.value.fix

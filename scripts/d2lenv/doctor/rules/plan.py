@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import editions
 from d2lenv.facts import torch as matrix
@@ -74,6 +75,12 @@ WHEELS: Mapping[str, Mapping[str, str]] = {
         "osx-64": "3.9 3.10 3.11",
     },
 }
+_SUBDIRS = (
+    "linux-64", "linux-aarch64", "linux-armv7l", "linux-ppc64le", "linux-riscv64", "linux-s390x",
+    "osx-64", "osx-arm64", "win-64", "win-arm64",
+)  # fmt: skip
+"""The platforms that conda's channels have folders for."""
+
 _ASKED = ("3.8", "3.14")
 _LONGEST = 200
 
@@ -98,6 +105,13 @@ class Plan:
             (s.version for s in self.specs.get(name, SpecifierSet()) if s.operator in ("==", "===")), ""
         )
 
+    def taken(self, name: str, known: Iterable[str]) -> str:
+        """Return the version that pip would take: the one asked for, else the newest known one."""
+        if name not in self.specs or self.pinned(name):
+            return self.pinned(name)
+        allowed = [version for version in known if self.specs[name].contains(version)]
+        return max(allowed, key=Version, default="")
+
 
 def parse(words: tuple[str, ...], platform: str) -> Plan:
     """Read ``python=3.12 d2l==0.17.6 platform=win-64``.
@@ -110,7 +124,7 @@ def parse(words: tuple[str, ...], platform: str) -> Plan:
         if match := re.fullmatch(r"python={1,2}(\d\.\d{1,3})(\.\d+)?", word):
             python = match.group(1)
         elif match := re.fullmatch(r"platform=([\w-]+)", word):
-            platform = match.group(1)
+            platform = _subdir(match.group(1))
         else:
             try:
                 if len(word) > _LONGEST:
@@ -124,7 +138,24 @@ def parse(words: tuple[str, ...], platform: str) -> Plan:
                     status=USAGE,
                 ) from error
             specs[str(canonicalize_name(requirement.name))] = requirement.specifier
+    # conda's name for it; D2L107 tells who means pip's.
+    if "pytorch" in specs:
+        specs.setdefault("torch", specs["pytorch"])
     return Plan(python, platform, specs)
+
+
+def _subdir(name: str) -> str:
+    """Return ``name`` if conda has a platform of that name.
+
+    Raises:
+        D2lEnvError: if it has not.
+    """
+    if name not in _SUBDIRS:
+        raise D2lEnvError(
+            tr("there is no platform `{name}`", name=name),
+            fix=tr("take one of these: {names}", names=", ".join(_SUBDIRS)),
+        )
+    return name
 
 
 def pins_without_wheels(release: editions.Release, python: str, platform: str) -> tuple[str, ...]:
@@ -157,7 +188,7 @@ def _way_out(release: editions.Release, d2l: str, platform: str) -> tuple[Comman
 
 
 def _asked(plan: Plan) -> tuple[str, editions.Release] | None:
-    version = plan.pinned("d2l")
+    version = plan.taken("d2l", editions.RELEASES)
     release = editions.release(version)
     return (version, release) if release else None
 
@@ -199,13 +230,41 @@ def plan_python(plan: Plan) -> Iterator[Problem]:
     if release is None or not plan.python:
         return
     first, last = release.pythons
-    if not Version(first) <= Version(plan.python) <= Version(last):
+    if not matrix.made_for(torch, plan.python):
         yield Problem(
             "error",
             tr("torch {torch} is made for Python {first} to {last}", torch=torch, first=first, last=last),
             "torch",
             (Found("Python", plan.python),),
             (Command(("uv", "venv", "--python", last, "d2l")),),
+        )
+
+
+def plan_platform(plan: Plan) -> Iterator[Problem]:
+    """PyTorch's wheels are made for some systems and processors: Intel Macs got the last ones with 2.2.2. pip
+    says `No matching distribution found for torch`."""
+    torch = plan.pinned("torch")
+    if matrix.release(torch) is not None and not matrix.made_on(torch, plan.platform):
+        last = max((t for t in matrix.RELEASES if matrix.made_on(t, plan.platform)), key=Version)
+        yield Problem(
+            "error",
+            tr("torch {torch} has no wheel for {platform}", torch=torch, platform=plan.platform),
+            "torch",
+            (Found("torch", torch),),
+            (Command(text=f"torch=={last}"),),
+        )
+
+
+def plan_name(plan: Plan) -> Iterator[Problem]:
+    """conda calls it `pytorch`. On the Python package index that name belongs to an empty placeholder: pip
+    and uv want `torch`."""
+    if "pytorch" in plan.specs:
+        yield Problem(
+            "warning",
+            tr("`pytorch` is conda's name; pip and uv want `torch`"),
+            "torch",
+            (),
+            (Command(text=f"torch{plan.specs['pytorch']}"),),
         )
 
 
@@ -261,8 +320,8 @@ def plan_numpy(plan: Plan) -> Iterator[Problem]:
     torch, asked = parsed(plan.pinned("torch")), _asked(plan)
     if torch is None or torch >= Version("2.3") or (asked and "numpy" in asked[1].pins):
         return
-    spec = plan.specs.get("numpy", SpecifierSet())
-    if spec.contains("2.0.0") or spec.contains("2.2.0"):
+    taken = newest(plan.specs.get("numpy", SpecifierSet()), "")
+    if taken and Version(taken) >= Version("2"):
         yield Problem(
             "error" if "numpy" in plan.specs else "warning",
             tr("torch {torch} needs numpy 1", torch=torch),
@@ -289,15 +348,17 @@ def plan_inline(plan: Plan) -> Iterator[Problem]:
 
 
 def plan_unknown(plan: Plan) -> Iterator[Problem]:
-    """The doctor knows the releases of torch from 1.12.0 and of d2l from 0.17.0, by their exact versions.
-    What was asked for otherwise was not judged."""
+    """The doctor knows the releases of torch from 1.12.0 and of d2l from 0.17.0, on four platforms. What was
+    asked for otherwise was not judged."""
     unknown = [
         name
         for name, known in (("d2l", editions.RELEASES), ("torch", matrix.RELEASES))
-        if name in plan.specs and plan.pinned(name) not in known
+        if name in plan.specs and plan.taken(name, known if name == "d2l" else ()) not in known
     ]
     if not plan.python:
         unknown.append("python")
+    if plan.platform not in matrix.LOOKED_UP:
+        unknown.append("platform")
     if unknown:
         yield Problem(
             "not-checked",
