@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from d2lenv.smoke import interpreter, judge, notebooks
 from d2lenv.smoke import run as smoke
-from d2lenv.smoke.results import Check, Fingerprint, Measurement, NotebookResult, SmokeRun
+from d2lenv.smoke.results import Check, Measurement, NotebookResult, SeededNumber, SmokeRun
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -45,7 +45,7 @@ PASSED = NotebookResult(
     seconds=3.25,
     device="cpu",
     checks=(Check("adds", "passed", "2"), Check("the GPU adds", "not-checked", "no NVIDIA GPU", "gpu")),
-    fingerprints=(Fingerprint("sum", (4.5, 0.1), 1e-6),),
+    fingerprints=(SeededNumber("sum", (4.5, 0.1), 1e-6),),
     measurements=(Measurement("product", 14.2, "ms"),),
 )
 WRONG = NotebookResult(

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_output
 
 from d2lenv.smoke import page
-from d2lenv.smoke.results import Check, Fingerprint, Measurement, NotebookResult
+from d2lenv.smoke.results import Check, Measurement, NotebookResult, SeededNumber
 from smokekit import DEAD, HOSTILE, PASSED, STOPPED, UNFIT, WRONG, executed, run_of
 
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
@@ -78,7 +78,8 @@ def test_hostile_words_are_shown_as_words() -> None:
     bad = NotebookResult(
         HOSTILE, Path("n.ipynb"), "failed", 1.0, HOSTILE, "error", HOSTILE, HOSTILE, HOSTILE, HOSTILE,
         checks=(Check(HOSTILE, "failed", HOSTILE), Check(HOSTILE, "not-checked", HOSTILE)),
-        fingerprints=(Fingerprint(HOSTILE, (1.0,), 1.0),), measurements=(Measurement(HOSTILE, 1.0, HOSTILE),),
+        fingerprints=(SeededNumber(HOSTILE, (1.0,), 1.0),),
+        measurements=(Measurement(HOSTILE, 1.0, HOSTILE),),
     )  # fmt: skip
     shown = Page(page.page(run_of(bad), HOSTILE))
     assert not {"script", "img"} & set(shown.tags)

@@ -85,7 +85,7 @@ def test_a_notebook_that_runs_passes_with_what_it_says_of_itself(everything: Eve
     good = everything[1]["good"]
     assert (good.status, good.cause, good.device) == ("passed", "", "cpu")
     assert good.checks == (results.Check("adds", "passed"),)
-    assert good.fingerprints == (results.Fingerprint("sum", (4.5,), 1e-6),)
+    assert good.fingerprints == (results.SeededNumber("sum", (4.5,), 1e-6),)
     assert good.measurements == (results.Measurement("time", 2.0, "ms"),)
     assert good.seconds > 0
 

@@ -1,1 +1,1 @@
-"""What knows nothing of conda, d2l or pixi: errors, messages, console, files."""
+"""The floor that knows nothing of conda, d2l or pixi: errors, messages, console, files, processes."""

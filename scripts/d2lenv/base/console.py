@@ -1,4 +1,4 @@
-"""What every command prints with: tables and lines for people, one JSON document for machines.
+"""Print tables and lines for people, and one JSON document for machines.
 
 Results go to standard output, progress and notes to standard error, colour only to a terminal.
 """
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 def write(*lines: str) -> None:
     """Write lines that are ready for the terminal, their colour included, on standard output.
 
-    What the encoding (Windows' code page 936) does not have is shown as an escape.
+    A character that the encoding (Windows' code page 936) does not have is shown as an escape.
     """
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
@@ -56,7 +56,7 @@ def note(text: str) -> None:
 
 
 def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> dict[str, object]:
-    """Return ``data`` as what ``--json`` prints and a file of results holds.
+    """Return ``data`` in the form that ``--json`` prints and a file of results has.
 
     Args:
         command: the document's kind; ``docs/json.md`` has a section for each.
@@ -74,7 +74,7 @@ def print_json(command: str, ok: bool, data: Mapping[str, object], *, schema: in
 
 
 def print_document(made: Mapping[str, object]) -> None:
-    """Print what :func:`document` has made, indented."""
+    """Print a document that :func:`document` has made, indented."""
     text = json.dumps(made, indent=2, ensure_ascii=False)
     # Within a string JSON writes any character as \\uXXXX, and a terminal acts on none of those.
     sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")

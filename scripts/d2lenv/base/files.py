@@ -120,18 +120,18 @@ def _cannot_write(path: Path, error: OSError) -> D2lEnvError:
 def exclusive_lock(
     path: Path, what: str, say: Callable[[str], None], timeout_s: float = -1
 ) -> Iterator[None]:
-    """Hold the lock file ``path`` while the body runs, and wait for whoever holds it, saying who that is.
+    """Hold the lock file ``path`` while the body runs; name the process that is waited for.
 
     The lock is the operating system's and ends with its process, so a killed process never blocks.
-    The holder's process id and purpose stand in ``<path>.owner`` for the one who waits.
+    The holder's process id and purpose stand in ``<path>.owner`` for the process that waits.
 
     Args:
-        what: the holder's purpose, for the message of the one who waits.
+        what: the holder's purpose, for the message of the process that waits.
         say: receives that message, once.
         timeout_s: seconds to wait; negative waits for ever.
 
     Raises:
-        D2lEnvError: the lock was not free within ``timeout_s`` or its folder is not writable.
+        D2lEnvError: if the lock was not free within ``timeout_s`` or its folder is not writable.
     """
     from filelock import FileLock, Timeout  # 30 ms that a process which holds no lock does without
 

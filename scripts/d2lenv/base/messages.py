@@ -23,7 +23,7 @@ VARIABLE = "D2LENV_LANG"
 
 @cache
 def languages() -> tuple[str, ...]:
-    """Return what there is, as gettext writes it: ``en`` first, then the folders (``zh_CN``)."""
+    """Return the languages that there are, as gettext writes them: ``en``, then the folders (``zh_CN``)."""
     folder = resources.files("d2lenv") / "locale"
     return SOURCE_LANGUAGE, *sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
 

@@ -21,7 +21,7 @@ from d2lenv.base.errors import INTERRUPTED
 NUMBERS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
-"""What asks a process to end, as far as the system has it: SIGHUP is POSIX's, SIGBREAK is Windows'."""
+"""The signals that ask a process to end here: SIGHUP is POSIX's, SIGBREAK is Windows'."""
 
 _received: list[int] = []
 

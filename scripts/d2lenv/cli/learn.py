@@ -208,7 +208,7 @@ def books_get(
     framework: str,
     as_json: bool,
 ) -> None:
-    from d2lenv.base.console import note, print_json
+    from d2lenv.base.console import print_json
     from d2lenv.learn import archives, books
 
     target, digest = archives.get(edition, archive, folder or place.root() / "books" / edition, framework)
@@ -217,14 +217,20 @@ def books_get(
         known = bool(book.sha256)
         data = {"folder": str(target), "notebooks": count, "sha256": digest, "sha256_known": known}
         print_json("books get", True, data)
-        return
+    else:
+        _show_book(target, count, book.d2l, digest)
+
+
+def _show_book(target: Path, count: int, version: str, digest: str) -> None:
+    from d2lenv.base.console import note
+
     click.echo(target)
     note(
         trn(
             "{count} notebook; it needs d2l {version}",
             "{count} notebooks; they need d2l {version}",
             count=count,
-            version=book.d2l,
+            version=version,
         )
     )
     note(tr("sha256 of the archive: {digest} (no known one to compare with)", digest=digest))

@@ -18,7 +18,7 @@ from d2lenv.cli.app import cli
 
 
 def main() -> None:
-    """Run the command; show what a user can mend without a traceback."""
+    """Run the command; an error that a user can mend has no traceback."""
     signals.raise_stopped()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -83,8 +83,8 @@ def _leave(status: int) -> NoReturn:
     After a solve py-rattler's worker threads still drop Python objects; one that meets the end of the
     interpreter kills the process with SIGABRT or SIGSEGV (0.25 to 0.28, Python 3.10 to 3.12, about every
     fourth of the shortest solves, 2026-11-22; there is no call that waits for those threads:
-    https://github.com/PyO3/pyo3-async-runtimes/issues/40). After Ctrl-C what was interrupted complains when
-    it is dropped. Everything is written by now.
+    https://github.com/PyO3/pyo3-async-runtimes/issues/40). After Ctrl-C an interrupted coroutine complains
+    when it is dropped. Everything is written by now.
     """
     with suppress(OSError):
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the commands share: the workspace, options, and texts that are translated when they are shown."""
+"""The workspace, options that several commands have, and help that is translated when it is shown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Place:
     """Where a command works.
 
     Attributes:
-        given: what ``--workspace`` names; None without it.
+        given: the folder that ``--workspace`` names; None without it.
     """
 
     given: Path | None
@@ -76,7 +76,7 @@ class Place:
         return self.given if self.given is not None else manifest.find(Path.cwd())
 
     def workspace(self) -> Workspace:
-        """Return what pixi.toml says."""
+        """Return the contents of pixi.toml."""
         from d2lenv.workspace import manifest
 
         return manifest.load(self.root())

@@ -1,4 +1,4 @@
-"""The Python of a prefix, and what it says of itself."""
+"""The Python of a prefix, as it describes itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
@@ -19,7 +20,7 @@ class Interpreter:
     """A prefix's Python, as it describes itself.
 
     Attributes:
-        folders: what activation would put at the front of PATH.
+        folders: those that activation would put at the front of PATH.
         packages: canonical name → version, of everything installed, and ``python`` itself.
     """
 
@@ -32,10 +33,10 @@ class Interpreter:
 
 
 def interpreter_of(prefix: Path) -> Path:
-    """The Python of a conda prefix or a virtual environment.
+    """Return the Python of a conda prefix or a virtual environment.
 
     Raises:
-        D2lEnvError: there is none.
+        D2lEnvError: if there is none.
     """
     for name in ("bin/python", "python.exe", "Scripts/python.exe"):
         if (prefix / name).is_file():
@@ -62,28 +63,13 @@ def describe(python: Path) -> Interpreter:
     """Ask ``python`` for its version and packages.
 
     Raises:
-        D2lEnvError: it does not run.
+        D2lEnvError: if it does not run.
     """
     why = ""
     try:
         answer = process.run([python, "-I", "-c", _DESCRIBE], timeout_s=120)
         if answer.returncode == 0:
-            said = json.loads(answer.stdout)
-            windows = [
-                Path(said["prefix"]) / "Library" / part for part in ("mingw-w64/bin", "usr/bin", "bin")
-            ]
-            folders = [*said["folders"], *(str(folder) for folder in windows if folder.is_dir())]
-            packages: dict[str, str] = {"python": said["version"]}
-            for name, version in sorted(said["packages"].items()):
-                packages[canonicalize_name(name)] = version
-            return Interpreter(
-                executable=python,
-                prefix=Path(said["prefix"]),
-                version=said["version"],
-                platform=said["platform"],
-                folders=tuple(dict.fromkeys(folders)),
-                packages=packages,
-            )
+            return _read(python, json.loads(answer.stdout))
         why = answer.stderr.strip()[-500:]
     except (OSError, ValueError, KeyError) as error:
         why = str(error)
@@ -91,4 +77,21 @@ def describe(python: Path) -> Interpreter:
         tr("the Python of this environment does not run: {path}", path=python),
         why=why,
         fix=tr("build the environment again"),
+    )
+
+
+def _read(python: Path, said: dict[str, Any]) -> Interpreter:
+    prefix = Path(said["prefix"])
+    windows = [prefix / "Library" / part for part in ("mingw-w64/bin", "usr/bin", "bin")]
+    folders = [*said["folders"], *(str(folder) for folder in windows if folder.is_dir())]
+    found: dict[str, str] = {
+        canonicalize_name(name): version for name, version in sorted(said["packages"].items())
+    }
+    return Interpreter(
+        executable=python,
+        prefix=prefix,
+        version=said["version"],
+        platform=said["platform"],
+        folders=tuple(dict.fromkeys(folders)),
+        packages={"python": said["version"], **found},
     )

@@ -1,12 +1,13 @@
-"""What a notebook says of itself, and whether it passed."""
+"""Read the notebook's own statements and decide whether it passed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from d2lenv.base.messages import tr
-from d2lenv.smoke.results import Check, Fingerprint, Measurement, NotebookResult, plain
+from d2lenv.smoke.results import Check, Measurement, NotebookResult, SeededNumber, plain
 
 RESULT_MIME = "application/vnd.d2lenv.result+json"
 """The type of the machine-readable result in a notebook's outputs; as in notebooks/checks.py."""
@@ -16,23 +17,14 @@ RESULT_TAG = "d2lenv-result"
 
 
 def judge(result: NotebookResult, notebook: Any, *, require_gpu: bool) -> NotebookResult:
-    """Add what the notebook says of itself, and decide whether it passed.
+    """Add the notebook's own statements and decide whether it passed.
 
     ``result`` comes with the status "failed"; without a cause, every cell ran to its end.
     """
     said = _bundle(notebook)
     if said is not None:
         try:
-            result = replace(
-                result,
-                device=plain(str(said["device"])),
-                checks=tuple(_check(entry) for entry in said["checks"]),
-                fingerprints=tuple(_fingerprint(entry) for entry in said["fingerprints"]),
-                measurements=tuple(
-                    Measurement(str(entry["name"]), float(entry["value"]), str(entry["unit"]))
-                    for entry in said["measurements"]
-                ),
-            )
+            result = _with_statements(result, said)
         except (KeyError, TypeError, ValueError) as error:
             reason = tr("its result cannot be read: {reason}", reason=repr(error))
             return result if result.cause else replace(result, cause="no-result", reason=reason)
@@ -43,11 +35,7 @@ def judge(result: NotebookResult, notebook: Any, *, require_gpu: bool) -> Notebo
     failed = [check for check in result.checks if check.status == "failed"]
     # The result cell raises when a check failed: then the checks are the reason, not the exception.
     if failed and (not result.cause or result.reason.startswith("ChecksFailed")):
-        first = failed[0]
-        reason = f"{first.name} ({first.detail})" if first.detail else first.name
-        if len(failed) > 1:
-            reason = tr("{first}, and {count} more", first=reason, count=len(failed) - 1)
-        return replace(result, cause="check", reason=reason, traceback="", place="")
+        return replace(result, cause="check", reason=_first(failed), traceback="", place="")
     if result.cause:
         return result
     if said is None and any(RESULT_TAG in cell.metadata.get("tags", []) for cell in notebook.cells):
@@ -55,8 +43,29 @@ def judge(result: NotebookResult, notebook: Any, *, require_gpu: bool) -> Notebo
     return replace(result, status="passed")
 
 
+def _with_statements(result: NotebookResult, said: Any) -> NotebookResult:
+    return replace(
+        result,
+        device=plain(str(said["device"])),
+        checks=tuple(_check(entry) for entry in said["checks"]),
+        fingerprints=tuple(_number(entry) for entry in said["fingerprints"]),
+        measurements=tuple(
+            Measurement(str(entry["name"]), float(entry["value"]), str(entry["unit"]))
+            for entry in said["measurements"]
+        ),
+    )
+
+
+def _first(failed: Sequence[Check]) -> str:
+    first = failed[0]
+    reason = f"{first.name} ({first.detail})" if first.detail else first.name
+    if len(failed) == 1:
+        return reason
+    return tr("{first}, and {count} more", first=reason, count=len(failed) - 1)
+
+
 def _bundle(notebook: Any) -> Any:
-    """The last machine-readable result among the outputs; None without one."""
+    """Return the last machine-readable result among the outputs; None without one."""
     found = None
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -71,10 +80,10 @@ def _check(entry: Any) -> Check:
     return Check(str(entry["name"]), status, plain(str(entry.get("detail", ""))), str(entry.get("needs", "")))
 
 
-def _fingerprint(entry: Any) -> Fingerprint:
+def _number(entry: Any) -> SeededNumber:
     value = entry["value"]
     numbers = value if isinstance(value, list) else [value]
-    return Fingerprint(str(entry["name"]), tuple(float(v) for v in numbers), float(entry["rel_tol"]))
+    return SeededNumber(str(entry["name"]), tuple(float(v) for v in numbers), float(entry["rel_tol"]))
 
 
 def _required(check: Check) -> Check:

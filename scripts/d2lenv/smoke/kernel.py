@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from d2lenv.base.files import open_private
 from d2lenv.base.messages import tr
 from d2lenv.base.process import python_module
 from d2lenv.smoke import machine
@@ -30,7 +31,7 @@ from d2lenv.smoke.results import Event, NotebookResult, plain
 
 _STARTUP_TIMEOUT_S = 120
 _LOG_LINES = 40
-# What is kept of one notebook's output: a hundred times what a chapter of the book shows.
+# This much of a notebook's output is kept: a hundred times the output of a chapter of the book.
 _MEGABYTES = 16
 _OUTPUT_CHARACTERS = _MEGABYTES * 10**6
 
@@ -40,26 +41,24 @@ _quiet.propagate = False
 _quiet.addHandler(logging.NullHandler())
 
 
+# Variables that would let other packages, settings or another environment in.
+_FOREIGN = ("PYTHON", "JUPYTER", "IPYTHON", "CONDA_", "VIRTUAL_ENV", "JPY_", "MPLBACKEND")
+_FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+
+
 def variables(interpreter: Interpreter, threads: int, scratch: Path) -> dict[str, str]:
-    """The kernel's environment variables: the caller's, without what would let other packages in.
+    """Return the kernel's environment variables: the caller's, without those that let other packages in.
 
     As activation does, the prefix comes first on PATH. (conda's ``activate.d`` scripts are not run: no
     package of these environments needs one to compute.)
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(
-            ("PYTHON", "JUPYTER", "IPYTHON", "CONDA_", "VIRTUAL_ENV", "JPY_", "MPLBACKEND")
-        )
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
+    is_conda = (interpreter.prefix / "conda-meta").is_dir()
     kept["PATH"] = os.pathsep.join([*interpreter.folders, kept.get("PATH", "")])
-    kept["CONDA_PREFIX" if (interpreter.prefix / "conda-meta").is_dir() else "VIRTUAL_ENV"] = str(
-        interpreter.prefix
-    )
+    kept["CONDA_PREFIX" if is_conda else "VIRTUAL_ENV"] = str(interpreter.prefix)
     kept["PYTHONNOUSERSITE"] = "1"
     kept["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # debugpy's warning about frozen modules, in every kernel
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+    for name in _FOLDERS:
         folder = scratch / name.lower()
         folder.mkdir(exist_ok=True)
         kept[name] = str(folder)
@@ -70,7 +69,7 @@ def variables(interpreter: Interpreter, threads: int, scratch: Path) -> dict[str
 
 @dataclass(frozen=True)
 class Session:
-    """What every notebook of a run shares."""
+    """Everything that the notebooks of a run share."""
 
     interpreter: Interpreter
     variables: Mapping[str, str]
@@ -142,75 +141,112 @@ def _kernel_manager(session: Session, files: Path) -> Any:
     return manager
 
 
-async def execute(session: Session, path: Path, notebook: Any, log_path: Path) -> dict[str, Any]:
-    """Run every cell; the fields of :class:`NotebookResult` that say what went wrong, none if nothing did."""
-    manager = _kernel_manager(session, log_path.parent)
+@dataclass
+class _Running:
+    """One notebook in its kernel.
+
+    Attributes:
+        index: the cell that runs; -1 before the first.
+        pid: of the kernel; 0 before its start.
+    """
+
+    session: Session
+    path: Path
+    notebook: Any
+    log: Path
+    client: Any
+    manager: Any
+    index: int = -1
+    pid: int = 0
+
+
+class _NoKernelError(Exception):
+    """The kernel did not start; the message says why."""
+
+
+async def execute(session: Session, path: Path, notebook: Any, log: Path) -> dict[str, Any]:
+    """Run every cell and return the fields of :class:`NotebookResult` that explain a failure, if any."""
+    manager = _kernel_manager(session, log.parent)
     client = _Client(notebook, km=manager, timeout=session.cell_timeout_s, log=_quiet)
     client.startup_timeout = _STARTUP_TIMEOUT_S
-    out_of_memory = machine.oom_kills()
-    index = -1
-    pid = 0
-    with log_path.open("wb") as log:
-        try:
-            await client.async_start_new_kernel(
-                env=dict(session.variables), cwd=str(path.parent), stdout=log, stderr=log
-            )
-            pid = getattr(manager.provisioner, "pid", None) or 0
-            try:
-                await client.async_start_new_kernel_client()
-            except RuntimeError as error:
-                last = next((line for line in reversed(tail(log_path).splitlines()) if line.strip()), "")
-                reason = tr(
-                    "the kernel did not start: {reason}", reason=f"{error}: {last}" if last else error
-                )
-                return {"cause": "no-kernel", "reason": reason}
-            begun = 0
-            for index, cell in enumerate(notebook.cells):
-                if cell.cell_type == "code":
-                    begun += 1
-                    session.on_event(Event("cell", path.stem, begun, code_cells(notebook)))
-                await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
-        except CellExecutionError as error:
-            await _show_result(client, notebook, after=index)
-            return {
-                "cause": "error",
-                "reason": plain(f"{error.ename}: {error.evalue}").strip().splitlines()[0],
-                "place": _place(notebook, index),
-                "traceback": _traceback(notebook.cells[index]),
-            }
-        except CellTimeoutError:
-            reason = tr("a cell ran longer than {seconds} s", seconds=session.cell_timeout_s)
-            return {"cause": "time-limit", "reason": reason, "place": _place(notebook, index)}
-        except (DeadKernelError, asyncio.CancelledError):
-            # nbclient takes a cancelled task for a dead kernel; only the flag tells the two apart.
-            if session.stopping.is_set():
-                return {"status": "stopped", "cause": "stopped", "reason": tr("stopped while it ran")}
-            reason = _death(await manager.provisioner.poll(), machine.oom_kills() > out_of_memory)
-            return {"cause": "dead-kernel", "reason": reason, "place": _place(notebook, index)}
-        except OSError as error:
-            return {"cause": "no-kernel", "reason": tr("the kernel did not start: {reason}", reason=error)}
-        finally:
-            await _end(client, manager, pid)
+    running = _Running(session, path, notebook, log, client, manager)
+    killed_before = machine.oom_kills()
+    try:
+        await _start(running)
+        await _run_cells(running)
+    except CellExecutionError as error:
+        await _show_result(running)
+        return _raised(running, error)
+    except CellTimeoutError:
+        reason = tr("a cell ran longer than {seconds} s", seconds=session.cell_timeout_s)
+        return {"cause": "time-limit", "reason": reason, "place": _place(running)}
+    except (DeadKernelError, asyncio.CancelledError):
+        # nbclient takes a cancelled task for a dead kernel; only the flag tells the two apart.
+        if session.stopping.is_set():
+            return {"status": "stopped", "cause": "stopped", "reason": tr("stopped while it ran")}
+        reason = _death(await manager.provisioner.poll(), machine.oom_kills() > killed_before)
+        return {"cause": "dead-kernel", "reason": reason, "place": _place(running)}
+    except (OSError, _NoKernelError) as error:
+        return {"cause": "no-kernel", "reason": tr("the kernel did not start: {reason}", reason=error)}
+    finally:
+        await _end(running)
     return {}
 
 
-async def _show_result(client: Any, notebook: Any, after: int) -> None:
-    """Let the result cell show what was checked before cell ``after`` raised."""
-    for index, cell in enumerate(notebook.cells):
-        if index > after and RESULT_TAG in cell.metadata.get("tags", []):
+async def _start(running: _Running) -> None:
+    client, environ = running.client, dict(running.session.variables)
+    with open_private(running.log) as log:
+        await client.async_start_new_kernel(env=environ, cwd=str(running.path.parent), stdout=log, stderr=log)
+    running.pid = getattr(running.manager.provisioner, "pid", None) or 0
+    try:
+        await client.async_start_new_kernel_client()
+    except RuntimeError as error:
+        last = next((line for line in reversed(tail(running.log).splitlines()) if line.strip()), "")
+        raise _NoKernelError(f"{error}: {last}" if last else str(error)) from error
+
+
+async def _run_cells(running: _Running) -> None:
+    begun = 0
+    for index, cell in enumerate(running.notebook.cells):
+        running.index = index
+        if cell.cell_type == "code":
+            begun += 1
+            running.session.on_event(Event("cell", running.path.stem, begun, code_cells(running.notebook)))
+        await _run_cell(running, cell, index)
+
+
+async def _run_cell(running: _Running, cell: Any, index: int) -> None:
+    client = running.client
+    await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+
+
+def _raised(running: _Running, error: CellExecutionError) -> dict[str, Any]:
+    return {
+        "cause": "error",
+        "reason": plain(f"{error.ename}: {error.evalue}").strip().splitlines()[0],
+        "place": _place(running),
+        "traceback": _traceback(running.notebook.cells[running.index]),
+    }
+
+
+async def _show_result(running: _Running) -> None:
+    """Let the result cell show what was checked before another cell raised."""
+    for index, cell in enumerate(running.notebook.cells):
+        if index > running.index and RESULT_TAG in cell.metadata.get("tags", []):
             # It raises when a check failed, and that is not news any more; nor is a kernel that dies now.
             with suppress(CellExecutionError, CellTimeoutError, DeadKernelError):
-                await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+                await _run_cell(running, cell, index)
 
 
-async def _end(client: Any, manager: Any, pid: int) -> None:
+async def _end(running: _Running) -> None:
     """End the kernel, and every process that it has left behind."""
+    pid, manager = running.pid, running.manager
     family: list[psutil.Process] = []
     if pid:
         with suppress(psutil.Error):
             family = psutil.Process(pid).children(recursive=True)
-    if client.kc is not None:
-        client.kc.stop_channels()
+    if running.client.kc is not None:
+        running.client.kc.stop_channels()
     if manager.has_kernel:
         with suppress(RuntimeError):
             await manager.shutdown_kernel(now=True)
@@ -237,11 +273,12 @@ def _death(code: int | None, out_of_memory: bool) -> str:
     return tr("the kernel ended with exit status {code}", code=code if code < 256 else f"0x{code:08X}")
 
 
-def _place(notebook: Any, index: int) -> str:
-    if index < 0:
+def _place(running: _Running) -> str:
+    if running.index < 0:
         return ""
-    lines = [line for line in notebook.cells[index].source.splitlines() if line.strip()]
-    return tr("cell {number}: {line}", number=index + 1, line=lines[0][:100] if lines else "")
+    source = running.notebook.cells[running.index].source
+    first = next((line for line in source.splitlines() if line.strip()), "")
+    return tr("cell {number}: {line}", number=running.index + 1, line=first[:100])
 
 
 def _traceback(cell: Any) -> str:
@@ -250,6 +287,7 @@ def _traceback(cell: Any) -> str:
 
 
 def tail(path: Path) -> str:
+    """Return the last lines of a log, without the codes that colour a terminal."""
     with suppress(OSError):
         lines = plain(path.read_bytes()[-65536:].decode("utf-8", "replace")).splitlines()
         return "\n".join(lines[-_LOG_LINES:])

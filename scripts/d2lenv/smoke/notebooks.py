@@ -1,4 +1,4 @@
-"""The notebooks of a folder: which there are, and what each needs."""
+"""The notebooks of a folder and their needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from d2lenv.smoke.interpreter import Interpreter
 
 
 def find(folder: Path, names: Sequence[str] = ()) -> tuple[Path, ...]:
-    """The notebooks in ``folder`` (not below it), sorted; only those in ``names`` when there are any.
+    """Return the notebooks in ``folder`` (not below it), sorted; only those in ``names`` when there are any.
 
     Raises:
-        D2lEnvError: there are none, or a name is not among them.
+        D2lEnvError: if there are none, or a name is not among them.
     """
     every = {path.stem: path for path in sorted(folder.glob("*.ipynb"), key=lambda path: path.stem)}
     if not every:
@@ -37,10 +37,10 @@ def find(folder: Path, names: Sequence[str] = ()) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> Any:
-    """A notebook, brought to format 4.
+    """Return a notebook, brought to format 4.
 
     Raises:
-        D2lEnvError: the file cannot be read or is not a notebook; ``why`` says it in one sentence.
+        D2lEnvError: if the file cannot be read or is not a notebook; ``why`` says it in one sentence.
     """
     try:
         with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def read(path: Path) -> Any:
 
 
 def needs(notebook: Any, interpreter: Interpreter) -> str:
-    """Why the notebook is not for this prefix, in one sentence; empty when it is.
+    """Return why the notebook is not for this prefix, in one sentence; empty when it is.
 
     Notebooks say so in their metadata: ``"d2lenv": {"requires": ["d2l>=1.0"]}`` (PEP 508).
     """

@@ -29,7 +29,7 @@ _PRINTED_CHARACTERS = 20_000
 
 @dataclass(frozen=True)
 class Outputs:
-    """What an executed notebook shows, ready for the page."""
+    """The outputs of an executed notebook, ready for the page."""
 
     figures: tuple[str, ...] = ()
     """``data:`` addresses."""
@@ -38,7 +38,26 @@ class Outputs:
 
 
 def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()) -> str:
-    """The run as one HTML page."""
+    """Return the run as one HTML page."""
+    packages = run.interpreter.packages
+    return _template().render(
+        run=run,
+        environment=environment,
+        language=_code(language()),
+        languages=_names(),
+        tool=__version__,
+        started=f"{run.started:%Y-%m-%d %H:%M} UTC",
+        counts=_counts(run),
+        not_checked=not_checked(run),
+        versions={name: packages[name] for name in MAIN_PACKAGES if name in packages},
+        packages=packages,
+        differences=differences,
+        outputs={one.name: outputs(one.executed) if one.executed else Outputs() for one in run.notebooks},
+        executed=EXECUTED,
+    )
+
+
+def _template() -> jinja2.Template:
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("d2lenv"),
         autoescape=True,
@@ -47,28 +66,12 @@ def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()
         undefined=jinja2.StrictUndefined,
     )
     templates.globals["t"] = _spans
-    packages = run.interpreter.packages
-    return templates.get_template("report.html.j2").render(
-        run=run,
-        environment=environment,
-        language=_code(language()),
-        languages=_names(),
-        tool=__version__,
-        started=f"{run.started:%Y-%m-%d %H:%M} UTC",
-        counts={
-            status: sum(notebook.status == status for notebook in run.notebooks)
-            for status in ("passed", "failed", "not-checked", "not-applicable", "stopped")
-        },
-        not_checked=not_checked(run),
-        versions={name: packages[name] for name in MAIN_PACKAGES if name in packages},
-        packages=packages,
-        differences=differences,
-        outputs={
-            notebook.name: outputs(notebook.executed) if notebook.executed else Outputs()
-            for notebook in run.notebooks
-        },
-        executed=EXECUTED,
-    )
+    return templates.get_template("report.html.j2")
+
+
+def _counts(run: SmokeRun) -> dict[str, int]:
+    words = ("passed", "failed", "not-checked", "not-applicable", "stopped")
+    return {word: sum(notebook.status == word for notebook in run.notebooks) for word in words}
 
 
 def _code(name: str) -> str:
@@ -90,7 +93,7 @@ def _spans(english: str, **values: object) -> Markup:
 
 
 def outputs(path: Path) -> Outputs:
-    """The figures and the text of an executed notebook."""
+    """Return the figures and the text of an executed notebook."""
     figures: list[str] = []
     printed: list[str] = []
     errors: list[str] = []
@@ -108,7 +111,7 @@ def outputs(path: Path) -> Outputs:
 
 
 def _figure(data: Mapping[str, Any]) -> str:
-    """An image as a ``data:`` address; empty when the output is none. An SVG in <img> cannot run scripts."""
+    """Return an image as a ``data:`` address, or nothing. An SVG in <img> cannot run scripts."""
     if "image/svg+xml" in data:
         raw = b64encode(str(data["image/svg+xml"]).encode("utf-8", "replace")).decode("ascii")
         return f"data:image/svg+xml;base64,{raw}"

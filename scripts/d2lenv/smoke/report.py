@@ -1,4 +1,4 @@
-"""What a smoke run found: a table in the terminal, and the files of its report."""
+"""Show the results of a smoke run in the terminal and write its report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from d2lenv.solve.wheels import Difference
 
 PAGE, JUNIT, RESULT = "report.html", "junit.xml", "result.json"
 PARTIAL = "-partial"
-"""What is appended to the name of a report's folder when not every notebook came to an end."""
+"""The end of the name of a report's folder when not every notebook came to an end."""
 
 
 def choose_folder(
@@ -122,7 +122,7 @@ def word(status: str) -> str:
 
 
 def show(run: SmokeRun, folder: Path) -> None:
-    """Print the table, then what failed, then what was not checked and why, then where the page is."""
+    """Print the table, the failures, the checks that were not made and why, and the page's place."""
     console.print_table(
         (tr("notebook"), tr("result"), tr("seconds"), tr("device"), tr("checks")),
         [

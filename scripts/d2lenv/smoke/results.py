@@ -1,4 +1,4 @@
-"""What a run of notebooks found."""
+"""The results of a run of notebooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAIN_PACKAGES = (
     "python", "torch", "torchvision", "torchaudio", "d2l", "numpy", "pandas", "matplotlib", "scipy",
     "jupyterlab", "ipykernel",
 )  # fmt: skip
-"""What a report names first."""
+"""The packages that a report names first."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 
@@ -46,7 +46,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class SeededNumber:
     """A seeded number (or several) that another machine reproduces within ``rel_tol`` (relative)."""
 
     name: str
@@ -65,12 +65,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """What became of one notebook.
+    """The result of one notebook.
 
     Attributes:
         name: the file's name without ``.ipynb``.
         seconds: wall time from the kernel's start to its end; 0 when it was not started.
-        device: what the notebook says that it computed on; empty when it says nothing.
+        device: the notebook's own word on where it computed; empty without one.
         cause, reason: why it did not pass, for machines and for the reader; both empty when it passed.
         place: the failing cell, counted from 1 over all cells, with its first line; empty elsewhere.
         traceback: of the failing cell, without colour codes.
@@ -89,7 +89,7 @@ class NotebookResult:
     traceback: str = ""
     kernel_log: str = ""
     checks: tuple[Check, ...] = ()
-    fingerprints: tuple[Fingerprint, ...] = ()
+    fingerprints: tuple[SeededNumber, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     executed: Path | None = None
 
@@ -182,7 +182,7 @@ def plain(text: str) -> str:
 
 
 def not_checked(run: SmokeRun) -> dict[str, list[str]]:
-    """Reason → what was not checked for it, as "notebook: check"."""
+    """Return reason → the checks that were not made for it, as "notebook: check"."""
     found: dict[str, list[str]] = {}
     for notebook in run.notebooks:
         for check in notebook.checks:

@@ -3,7 +3,7 @@
 Every notebook gets a kernel of its own, started from the prefix's interpreter (never through a kernelspec,
 which may point elsewhere) and cut off from the user's site-packages, IPython profile and Jupyter settings.
 Several kernels run at once. A notebook whose kernel dies, hangs or never starts fails with the reason; the
-others go on. What the notebooks say of themselves is described in ``notebooks/checks.py``.
+others go on. ``notebooks/checks.py`` describes the statements that notebooks make of themselves.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run(
     revise: Callable[[NotebookResult], NotebookResult] = lambda result: result,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> SmokeRun:
-    """Run notebooks with the prefix's ``python``; never raises for what a notebook does.
+    """Run notebooks with the prefix's ``python``; nothing that a notebook does raises.
 
     Ctrl-C (or another of :mod:`d2lenv.base.signals`) ends the kernels and their children. The result has
     everything that had finished by then; the rest has the status ``stopped``.
