@@ -153,7 +153,7 @@ def _checked_digest(file: IO[bytes], path: Path, wanted: str) -> str:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove what a killed process has left of ``target``; that of a running one is its own."""
+    """Remove the leftovers of killed processes; those of a running one are its own."""
     begin = f".{target.name}.unpacking-"
     for folder in target.parent.glob("*.unpacking-*"):
         process = folder.name.removeprefix(begin) if folder.name.startswith(begin) else ""

@@ -1,4 +1,4 @@
-"""Where the lab and Jupyter keep what is theirs: readable by this user alone, because a token lies there."""
+"""The folders of the lab and of Jupyter: this user's alone, because the token lies there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lab, and what JupyterLab is told of it: options, environment variables, settings and kernels.
+"""A lab, and how JupyterLab is told of it: options, environment variables, settings and kernels.
 
 The token travels in the environment: every user of the machine can read a command line.
 
@@ -171,7 +171,7 @@ def _programs(prefix: Path) -> list[Path]:
 
 
 def write_settings(lab: Lab) -> None:
-    """Write what Jupyter reads at its start; remove the logs of labs that have ended.
+    """Write the settings that Jupyter reads at its start; remove the logs of labs that have ended.
 
     Raises:
         D2lEnvError: if a folder or file cannot be written.

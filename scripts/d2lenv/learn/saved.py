@@ -88,6 +88,10 @@ def find(library: Library, name: str, modules: Sequence[str]) -> tuple[Kept, ...
     found = tuple(e for e in every if e.name == wanted or e.name.startswith(f"{wanted}."))
     if found:
         return found
+    raise _not_kept(library, wanted, modules, every)
+
+
+def _not_kept(library: Library, wanted: str, modules: Sequence[str], every: Sequence[Kept]) -> D2lEnvError:
     near = difflib.get_close_matches(wanted, sorted({entry.name for entry in every}), n=5)
     elsewhere = sorted(
         module.name
@@ -104,7 +108,7 @@ def find(library: Library, name: str, modules: Sequence[str]) -> tuple[Kept, ...
         )
     elif near:
         fix = tr("did you mean: {names}", names=", ".join(near))
-    raise D2lEnvError(
+    return D2lEnvError(
         tr("d2l {version} keeps no `{name}`", version=library.version, name=wanted),
         why=tr("what a reader marks with #@save is not added to the library"),
         fix=fix,
@@ -287,7 +291,7 @@ def _target(node: ast.stmt) -> str:
 
 
 def as_json(library: Library, entries: Sequence[Kept]) -> dict[str, object]:
-    """Return what ``--json`` prints of the library."""
+    """Return the document of ``--json`` for a look into the library."""
     return {
         "d2l": library.version,
         "folder": str(library.folder),
@@ -353,6 +357,15 @@ def _place(entry: Kept) -> str:
     return f"{entry.module}.py:{entry.line}"
 
 
+def _show_difference(entry: Marked) -> None:
+    if entry.difference:
+        say(tr("cell {number}: {line}", number=entry.cell, line=entry.name))
+        for line in entry.difference[:_DIFF_LINES]:
+            say(f"    {line}")
+        if len(entry.difference) > _DIFF_LINES:
+            say("    …")
+
+
 def show_notebook(library: Library, path: Path, found: Sequence[Marked]) -> None:
     """Print what became of each ``#@save`` of the notebook."""
     states = {
@@ -374,12 +387,7 @@ def show_notebook(library: Library, path: Path, found: Sequence[Marked]) -> None
         title=f"{path.name} · d2l {library.version}",
     )
     for entry in found:
-        if entry.difference:
-            say(tr("cell {number}: {line}", number=entry.cell, line=entry.name))
-            for line in entry.difference[:_DIFF_LINES]:
-                say(f"    {line}")
-            if len(entry.difference) > _DIFF_LINES:
-                say("    …")
+        _show_difference(entry)
     if not found:
         say(tr("no cell of this notebook carries #@save"))
     if any(entry.state == "yours" for entry in found):

@@ -50,7 +50,7 @@ class RunningLab:
     pid: int
 
     def as_json(self) -> dict[str, object]:
-        """Return what ``--json`` prints."""
+        """Return the document of ``--json``."""
         lab = self.lab
         return {
             "environment": lab.environment,
@@ -246,7 +246,7 @@ def _wait_for_the_end(lab: Lab, process: Service, stop: _Stop, family: list[psut
 
 
 def _kill(process: Service, family: list[psutil.Process], patience: float) -> None:
-    """Terminate what is left, and kill what has not ended after ``patience`` seconds."""
+    """Terminate the processes that are left, and kill those that have not ended after ``patience`` seconds."""
     survivors = [member for member in family if member.is_running()]
     for member in survivors:
         with suppress(psutil.Error):
@@ -269,7 +269,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _orphans(lab: Lab) -> list[psutil.Process]:
-    """Return what a server that was killed has left: nothing else tells whose it was."""
+    """Return the processes that a killed server has left: only their environment tells whose they were."""
     found: list[psutil.Process] = []
     for member in psutil.process_iter():
         with suppress(psutil.Error, OSError):
