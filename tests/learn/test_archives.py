@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.messages import printable_lines
 from d2lenv.cli import app as cli
 from d2lenv.learn import archives
 
@@ -277,7 +278,7 @@ def test_a_damaged_archive_gives_a_book_or_an_explanation_and_nothing_half_made(
     assert target.exists() is (error is None)
     if error is not None:
         assert "free some space" not in error.fix
-        assert str(error).replace("\n", "").isprintable()
+        assert printable_lines(str(error)) == str(error)
     shutil.rmtree(target, ignore_errors=True)
     assert {path.name for path in tmp_path.iterdir()} <= {"d2l.zip", "books"}
     assert [*tmp_path.glob("books/*")] == []

@@ -1,7 +1,7 @@
 """The installed ``d2l``: the definitions that it keeps from the book, read without importing it.
 
-The build of the book copies the statements that ``#@save`` stands on into ``d2l/torch.py`` and its sisters. These files are
-parsed, so this works without PyTorch and for the modules of other frameworks too.
+The build of the book copies the statements that ``#@save`` stands on into ``d2l/torch.py`` and its sisters.
+These files are parsed, so this works without PyTorch and for the modules of other frameworks too.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def _wait_for_the_end(lab: Lab, process: Service, stop: _Stop, family: list[psut
 
 
 def _kill(process: Service, family: list[psutil.Process], patience: float) -> None:
-    """Terminate the processes that are left, and kill those that have not ended after ``patience`` seconds."""
+    """Terminate the processes that are left; kill those that have not ended after ``patience`` seconds."""
     survivors = [member for member in family if member.is_running()]
     for member in survivors:
         with suppress(psutil.Error):
