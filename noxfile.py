@@ -225,5 +225,12 @@ def bench(session: nox.Session) -> None:
             session.run("python", str(script))
 
 
+@nox.session
+def tamper(session: nox.Session) -> None:
+    """Change a copy of the CUDA environment in hundreds of ways: `verify` must find each of them."""
+    install(session, "dev")
+    session.run("python", "benchmarks/tamper", *session.posargs)
+
+
 if __name__ == "__main__":
     nox.main()
