@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -101,6 +102,16 @@ def test_a_notebook_downloads_nothing(notebook: Any) -> None:
 
 
 # ---------------------------------------------------------------------------------- notebooks/checks.py
+
+
+def test_a_process_that_a_notebook_starts_imports_nothing_beside_it(notebook: Any) -> None:
+    """Python's own first folder for `-c` is the working folder, where a reader's random.py may lie."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    magics = re.compile("^[%!].*", re.MULTILINE)
+    trees = [ast.parse(magics.sub("pass", source)) for source in code if not source.startswith("%%")]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.run", "subprocess.Popen"):
+            assert "cwd" in {keyword.arg for keyword in node.keywords}, ast.unparse(node)
 
 
 @pytest.fixture
