@@ -11,6 +11,7 @@ import yaml
 
 from d2lenv.verify import attest
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -106,3 +107,12 @@ def test_nothing_is_installed_but_through_run_py(path: Path) -> None:
     assert "run.py" in text
     assert not re.search(r"\b(pip|pipx|uvx|npm|npx|uv (pip|tool|run)|cargo|go)\b (?!-)", text)
     assert not re.search(r"install -e|pip install", text)
+
+
+def test_the_form_offers_the_environments_that_a_learner_has() -> None:
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "environment.yml").read_text("utf-8"))
+    (offered,) = (field for field in form["body"] if field.get("id") == "environment")
+    ours = workspace.load(ROOT)
+    variants = settings.load(ours)
+    learners = {name for name in (*ours.environments, *variants) if name not in ("default", "dev")}
+    assert {*offered["attributes"]["options"]} == {*learners, "one of my own / 自己的环境"}

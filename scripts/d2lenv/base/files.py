@@ -86,8 +86,12 @@ def open_private(path: Path, *, new: bool = False) -> BinaryIO:
         return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
     file = open(path, "xb" if new else "wb", opener=opener)  # noqa: SIM115 - Path.open has no opener
-    if hasattr(os, "fchmod"):
-        os.fchmod(file.fileno(), 0o600)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), 0o600)
+    except OSError:
+        file.close()
+        raise
     return file
 
 

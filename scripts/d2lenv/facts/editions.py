@@ -133,6 +133,11 @@ ONLY: dict[Edition, frozenset[str]] = {
 """Names that only this edition's ``d2l.torch`` defines."""
 
 
+def edition(version: str) -> Edition:
+    """Return whose library a d2l is; `pip install git+…/d2l-zh` gives 2.0.0, the repository's own number."""
+    return "zh" if version.startswith(("0.", "2.")) else "en"
+
+
 def release(version: str) -> Release | None:
     """The release, ``None`` when it is not in the table."""
     return RELEASES.get(version)

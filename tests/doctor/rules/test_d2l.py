@@ -200,3 +200,15 @@ def test_notebooks_that_are_broken_are_passed_over(tmp_path: Path) -> None:
 
 def test_no_name_belongs_to_both_editions() -> None:
     assert not editions.ONLY["zh"] & editions.ONLY["en"]
+
+
+def test_the_chinese_books_repository_gives_2_0_0(tmp_path: Path) -> None:
+    """`pip install git+…/d2l-zh` installs it under that number, which was taken for the English book's."""
+    env = Environment(tmp_path / "env")
+    env.dist("d2l", "2.0.0")
+    assert "the Chinese edition" in env.findings()["D2L040"].title or any(
+        "the Chinese edition" in finding.title
+        for finding in env.context_findings()
+        if finding.code == "D2L040"
+    )
+    assert "torch==1.12.0" in commands(env.findings()["D2L002"])[0]

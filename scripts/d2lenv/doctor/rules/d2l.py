@@ -40,7 +40,7 @@ def edition(context: Context) -> Iterator[Problem]:
     if found is None:
         return
     release = editions.release(found.version)
-    zh = found.version.startswith("0.")
+    zh = editions.edition(found.version) == "zh"
     book = tr("the Chinese edition, zh.d2l.ai") if zh else tr("the English edition, d2l.ai")
     yield Problem(
         "info",
@@ -308,7 +308,7 @@ def notebooks_of_the_other_edition(context: Context) -> Iterator[Problem]:
     found = _d2l(context)
     if found is None:
         return
-    other: editions.Edition = "en" if found.version.startswith("0.") else "zh"
+    other: editions.Edition = "en" if editions.edition(found.version) == "zh" else "zh"
     seen = [
         (n, sorted(n.names & editions.ONLY[other]))
         for n in context.notebooks

@@ -19,6 +19,7 @@ from d2lenv.doctor.model import (
     from_distribution,
     joined,
 )
+from d2lenv.facts import editions
 from d2lenv.facts import torch as matrix
 
 # Import name → (name on the Python package index, name in conda), as far as the three differ.
@@ -114,7 +115,9 @@ def torch_missing(context: Context) -> Iterator[Problem]:
     if not needing:
         return
     torch = (
-        "1.12.0" if context.version("d2l").startswith("0.") else matrix.fitting(context.prefix.python_minor)
+        "1.12.0"
+        if editions.edition(context.version("d2l")) == "zh"
+        else matrix.fitting(context.prefix.python_minor)
     )
     specs = (f"torch=={torch}", f"torchvision=={matrix.RELEASES[torch].vision[0]}") if torch else ()
     conda = (f"pytorch={torch}", *(spec.replace("==", "=") for spec in specs[1:]))
