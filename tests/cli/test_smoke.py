@@ -232,13 +232,16 @@ def test_what_a_running_notebook_makes_is_the_users_alone_and_the_report_is_not(
 ) -> None:
     """The notebook looks at the folders of the run that it is a part of."""
     look = """
-import os, pathlib, stat
+import os, pathlib, stat, subprocess
 scratch = pathlib.Path(os.environ["JUPYTER_RUNTIME_DIR"]).parent
 top = [oct(stat.S_IMODE(scratch.stat().st_mode)), os.stat(scratch).st_uid == os.geteuid()]
 connection = [oct(stat.S_IMODE(path.stat().st_mode)) for path in scratch.rglob("connection.json")]
 print(top, connection)
 assert top == ["0o700", True] and connection == ["0o600"]
 assert not list(pathlib.Path("../reports").glob("*/notebooks"))
+if os.geteuid() == 0:
+    listed = [subprocess.run(["ls", folder], user=65534).returncode for folder in (scratch, scratch.parent)]
+    assert listed[0] != 0 and listed[1] == 0, listed  # another user sees that there is one, and no more
 """
     root = workspace(tmp_path / "w", before=notebook("1"), one=notebook(look))
     mask = os.umask(0o022)

@@ -90,20 +90,16 @@ def smoke(
 
     if how["data"] is not None and folder is None:
         raise click.UsageError(tr("--data goes with --notebooks"))
-    prefix, differences = _environment(place, environment, *map(how.pop, ("prefix", "engine", "python")))
     with tempfile.TemporaryDirectory(prefix="d2lenv-smoke-", ignore_cleanup_errors=True) as scratch:
         chosen = _choose(place, folder, how.pop("names"), how.pop("data"), Path(scratch))
         name = environment if folder is None else f"{environment}-{folder.resolve().name}"
         target = report.choose_folder(asked, place.root, name, console.note)
         report.refuse_overwriting(target, chosen.paths)
+        prefix, differences = _environment(place, environment, *map(how.pop, ("prefix", "engine", "python")))
         done = _run(prefix, chosen, Path(scratch), folder is None, **how)
-        if asked is None and done.partial:  # the last full report stays
-            target = target.with_name(target.name + report.PARTIAL)
+        target = target if asked else report.beside_the_full_one(target, done)
         done = report.write(done, environment, target, differences)
-    if as_json:
-        console.print_document(report.as_dict(done, environment, differences))
-    else:
-        report.show(done, target)
+    report.show_document(done, environment, differences) if as_json else report.show(done, target)
     return signals.exit_status() if done.interrupted else FAILED if done.failed else 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from d2lenv.base.console import out, print_table
+from d2lenv.base.console import print_table, say
 from d2lenv.base.messages import tr
 from d2lenv.engines import find, place
 from d2lenv.engines.find import AUTO, ENGINES
@@ -180,10 +180,6 @@ def show(built: Built) -> None:
             title=tr("The package index and pixi.lock differ here"),
         )
     if built.note:
-        out().print(built.note, markup=False, soft_wrap=True)
-    out().print(
-        tr("{name} is ready: {prefix}", name=built.environment, prefix=built.prefix),
-        markup=False,
-        soft_wrap=True,
-    )
-    out().print(tr("its Python: {path}", path=built.python), markup=False, soft_wrap=True)
+        say(built.note)
+    say(tr("{name} is ready: {prefix}", name=built.environment, prefix=built.prefix))
+    say(tr("its Python: {path}", path=built.python))

@@ -24,8 +24,6 @@ from d2lenv.smoke.results import Event, NotebookResult, SmokeRun, not_checked, p
 from d2lenv.solve.wheels import Difference
 
 PAGE, JUNIT, RESULT = "report.html", "junit.xml", "result.json"
-PARTIAL = "-partial"
-"""The end of the name of a report's folder when not every notebook came to an end."""
 
 
 def choose_folder(
@@ -54,6 +52,11 @@ def choose_folder(
         reports = platformdirs.user_state_path("d2lenv") / "reports" / f"{top.name}-{digest}"
         say(tr("{folder} cannot be written: the report goes to {own}", folder=top, own=reports))
     return reports / name
+
+
+def beside_the_full_one(folder: Path, run: SmokeRun) -> Path:
+    """Return the folder for a run, another one if it is partial: the last full report stays."""
+    return folder.with_name(f"{folder.name}-partial") if run.partial else folder
 
 
 def refuse_overwriting(folder: Path, notebooks: Sequence[Path]) -> None:
@@ -119,6 +122,11 @@ def word(status: str) -> str:
         "stopped": tr("stopped"),
     }
     return words[status]
+
+
+def show_document(run: SmokeRun, environment: str, differences: Sequence[Difference]) -> None:
+    """Print the run for machines."""
+    console.print_document(as_dict(run, environment, differences))
 
 
 def show(run: SmokeRun, folder: Path) -> None:

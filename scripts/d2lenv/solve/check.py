@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from d2lenv.base.console import out
+from d2lenv.base.console import say
 from d2lenv.base.messages import tr, trn
 from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.solve import conda
@@ -89,11 +89,11 @@ def show(remarks: list[Remark], lock: Lock) -> None:
     changed = [remark for remark in wrong if remark.rule == "digest"]
     for remark in wrong:
         if remark not in changed:
-            _print(f"{tr('error')}: {remark.line()}")
+            say(f"{tr('error')}: {remark.line()}")
     _show_changed(changed)
     _show_notes([remark for remark in remarks if remark.level == "note"])
     held = summary(lock)
-    _print(
+    say(
         tr(
             "{environments} environments, {platforms} (environment, platform) pairs, {packages} packages, "
             "{size} GB to download where the size is known ({unknown} unknown)",
@@ -105,7 +105,7 @@ def show(remarks: list[Remark], lock: Lock) -> None:
         )
     )
     if wrong:
-        _print(
+        say(
             trn(
                 "{count} error: the lock does not stand",
                 "{count} errors: the lock does not stand",
@@ -113,11 +113,7 @@ def show(remarks: list[Remark], lock: Lock) -> None:
             )
         )
     else:
-        _print(tr("pixi.lock satisfies pixi.toml"))
-
-
-def _print(line: str) -> None:
-    out().print(line, markup=False, soft_wrap=True)
+        say(tr("pixi.lock satisfies pixi.toml"))
 
 
 def _show_changed(changed: Sequence[Remark]) -> None:
@@ -127,9 +123,9 @@ def _show_changed(changed: Sequence[Remark]) -> None:
         places = list(dict.fromkeys(f"{remark.environment}/{remark.platform}" for remark in alike))
         names = list(dict.fromkeys(remark.package for remark in alike if remark.package))
         told = f"{message}: {_some(names)} ({_some(places)})" if names else f"{message}: {_some(places)}"
-        _print(f"{tr('error')}: {told} [digest]")
+        say(f"{tr('error')}: {told} [digest]")
     if changed:
-        _print(
+        say(
             tr(
                 "next: {step}",
                 step=tr("where that is meant, type `d2lenv lock --record`, then `d2lenv export`"),
@@ -149,7 +145,7 @@ def _show_notes(notes: Sequence[Remark]) -> None:
         row = (remark.package, remark.message, remark.rule)
         noted.setdefault(row, []).append(f"{remark.environment}/{remark.platform}")
     for (package, message, rule), places in sorted(noted.items()):
-        _print(f"{tr('note')}: {package}: {message} [{rule}] ({', '.join(places)})")
+        say(f"{tr('note')}: {package}: {message} [{rule}] ({', '.join(places)})")
 
 
 # --- the outline: environments, platforms, channels, options ---

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from d2lenv.base import process
-from d2lenv.base.console import note, out, print_json, print_table
+from d2lenv.base.console import note, print_json, print_table, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
@@ -166,7 +166,7 @@ def show(found: list[Change], as_json: bool) -> None:
             [[c.package, c.old or "-", c.new or "-", ", ".join(c.places)] for c in found],
         )
     else:
-        out().print(tr("no package changed; pixi.lock is up to date"), markup=False)
+        say(tr("no package changed; pixi.lock is up to date"))
 
 
 def show_recorded(path: Path, as_json: bool) -> None:
@@ -175,7 +175,7 @@ def show_recorded(path: Path, as_json: bool) -> None:
         print_json("lock", True, {"recorded": str(path)})
     else:
         told = tr("pixi.lock satisfies pixi.toml; its digests are in {path}", path=path)
-        out().print(told, markup=False, soft_wrap=True)
+        say(told)
 
 
 def _known(names: frozenset[str], old: Lock | None) -> None:
