@@ -113,7 +113,7 @@ def test_the_lab_begins_to_build_or_says_what_is_missing(machine: Machine) -> No
 def test_the_lab_opens_a_notebook(machine: Machine) -> None:
     """By this user, with this user's Python 3.10 and wheels."""
     try:
-        python = interpreters.find("3.10", None, find_uv_bin(), print, download=False)
+        python = interpreters.find("3.10", None, print, download=False)
     except D2lEnvError as error:
         pytest.skip(f"not checked: {error.what}")
     cache = subprocess.run([find_uv_bin(), "cache", "dir"], capture_output=True, text=True, check=True)
