@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from sandbox import Sandbox
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable
 from d2lenv.engines import build
-from d2lenv.prefix import scan
+from d2lenv.prefix import baseline, scan
 from d2lenv.prefix.scan import Entry
 from d2lenv.verify.prefix import files, verification
 from d2lenv.workspace import manifest
@@ -37,8 +38,8 @@ from d2lenv.workspace import manifest
 ROOT = Path(__file__).resolve().parents[2]
 HARMLESS = ROOT / "docs" / "fingerprint.md"
 BATCH = 50
-# Changes of these decide whether compiled files are compared at all, or what another path is compared with.
-ALONE = ("RECORD", "pyvenv.cfg", "METADATA", "INSTALLER", "d2lenv.json")
+# A change of these decides with what other paths are compared.
+ALONE = re.compile(r".*\.dist-info(/.*)?|pyvenv\.cfg|d2lenv\.json")
 
 Drawn = tuple[Tampering, str]
 
@@ -132,7 +133,9 @@ class Judge:
 def _is_among(paths: list[str], found: list[str] | None) -> bool:
     if found is None:
         return True
-    return any(one == path or one.startswith(f"{path}/") for path in paths for one in found)
+    # The baseline lies beside the prefix: what is wrong with it shows at the prefix's own entries.
+    beside = any(path.startswith("../") for path in paths) and bool(found)
+    return beside or any(one == path or one.startswith(f"{path}/") for path in paths for one in found)
 
 
 def draw(root: Path, seed: int, count: int) -> Iterator[Drawn]:
@@ -155,23 +158,18 @@ def batches(drawn: Sequence[Drawn], size: int) -> Iterator[list[Drawn]]:
     """Group changes so that none is within what another touches, and compiled files by themselves."""
     groups: list[list[Drawn]] = []
     for tampering, path in drawn:
-        alone = path.endswith(ALONE) or not path.startswith("lib/") or tampering.kind in ("link", "folder")
+        alone = ALONE.fullmatch(path)
         for group in groups:
             fits = all(
                 _apart(path, other) and (one.kind == "compiled") == (tampering.kind == "compiled")
                 for one, other in group
             )
-            if not alone and len(group) < size and fits and not _stands_alone(group):
+            if not alone and len(group) < size and fits and not ALONE.fullmatch(group[0][1]):
                 group.append((tampering, path))
                 break
         else:
             groups.append([(tampering, path)])
     yield from groups
-
-
-def _stands_alone(group: list[Drawn]) -> bool:
-    tampering, path = group[0]
-    return path.endswith(ALONE) or not path.startswith("lib/") or tampering.kind in ("link", "folder")
 
 
 def _apart(one: str, other: str) -> bool:
@@ -186,6 +184,11 @@ def made(environment: str, folder: Path) -> Sandbox:
     subprocess.run([built.python, "-c", code], check=True, timeout=300)
     (folder / "attic").mkdir(parents=True)
     return Sandbox(built.prefix, folder / "attic")
+
+
+def told(number: int, of: int, name: str) -> None:
+    """Say on standard error how far the run is."""
+    print(f"{number}/{of} {printable(name)}", file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -212,19 +215,23 @@ def main() -> int:
     try:
         assert judge.findings(quick=False) == [], "the untouched environment is not clean"
         assert judge.findings(quick=True) == [], "the untouched environment is not clean (--quick)"
-        for tampering in NAMED:
+        for number, tampering in enumerate(NAMED, 1):
+            told(number, len(NAMED), tampering.name)
             judge.judge([(tampering, "")])
         drawn = list(draw(box.root, asked.seed, asked.count))
         groups = list(batches(drawn, 1 if asked.single else BATCH))
-        for group in groups:
+        for number, group in enumerate(groups, 1):
+            told(number, len(groups), f"{len(group)} drawn changes")
             judge.judge(group)
-        assert judge.findings(quick=False) == [], "what was changed was not put back"
+        judge.show("named, one by one", NAMED)
+        judge.show(f"drawn with seed {asked.seed}, in {len(groups)} runs", RANDOM)
+        left = judge.findings(quick=False)
+        assert left == [], f"what was changed was not put back: {left}"
     finally:
         box.restore()
         shutil.rmtree(folder)
-        build.remove(box.root)
-    judge.show("named, one by one", NAMED)
-    judge.show(f"drawn with seed {asked.seed}, in {len(groups)} runs", RANDOM)
+        shutil.rmtree(box.root)
+        baseline.path_of(box.root).unlink(missing_ok=True)
     total = Counter[str]()
     for row in judge.table.values():
         total += row

@@ -50,7 +50,8 @@ def truncate(box: Sandbox, path: str) -> None:
 
 
 def empty(box: Sandbox, path: str) -> None:
-    rewrite(box.fresh(path), b"")
+    place = box.fresh(path)
+    rewrite(place, b"" if place.stat().st_size else b"\n")
 
 
 def delete(box: Sandbox, path: str) -> None:

@@ -214,7 +214,7 @@ NAMED = (
     Tampering("bin/activate changed", text("bin/activate", lambda old: f"evil\n{old}")),
     Tampering("bin/jupyter-lab changed", text("bin/jupyter-lab", lambda old: old + EVIL)),
     Tampering("bin/jupyter-lab setuid", on("bin/jupyter-lab", mode(0o4000))),
-    Tampering("bin/pip added", write("bin/pip")),
+    Tampering("a program added", write("bin/evil")),
     Tampering(
         "ipykernel's kernelspec: other words",
         text(f"{KERNELS}/python3/kernel.json", lambda old: old.replace("ipykernel_launcher", "evil")),

@@ -38,6 +38,7 @@ class Sandbox:
 
     def new(self, path: str) -> Path:
         """Return the place of an entry that is about to be made; its folders are made."""
+        assert not os.path.lexists(self.root / path), path
         missing = [above for above in Path(path).parents if not (self.root / above).exists()]
         top = self.root / missing[-1] if missing else self.root / path
         self._undo.append((top, None, -1))
