@@ -24,8 +24,9 @@ from timing import Timed, report, timed
 
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations
-from d2lenv.solve import uv, wheels
+from d2lenv.solve import uv
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings as variants
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +49,7 @@ def run(*command: object, **variables: str) -> None:
 def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
     """(the tool, uv), each ``rounds`` times."""
     space = workspace.load(ROOT)
-    requirements = wheels.path_of(space, environment, platforms.current())
+    requirements = pinned.path_of(space, environment, platforms.current())
     tool = [sys.executable, "-m", "d2lenv", "--workspace", ROOT, "build", environment, "--engine", "wheels"]
     prefix, plain = scratch / "prefix", scratch / "plain"
     run(*tool, "--prefix", prefix)  # warms uv's cache
@@ -65,7 +66,7 @@ def bench(environment: str, rounds: int, scratch: Path) -> tuple[Timed, Timed]:
 
 def bench_pip(environment: str, scratch: Path) -> Timed:
     """pip, once, from a warm cache; ``scratch`` has the prefix of :func:`bench`."""
-    requirements = wheels.path_of(workspace.load(ROOT), environment, platforms.current())
+    requirements = pinned.path_of(workspace.load(ROOT), environment, platforms.current())
     python = locations.interpreter(scratch / "prefix")
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", requirements]
     cache = {"PIP_CACHE_DIR": str(scratch / "pip-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -91,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cache = subprocess.run([uv.program(), "cache", "dir"], capture_output=True, check=True, timeout=60)
     home = Path(os.fsdecode(cache.stdout.strip())).parent
     home.mkdir(parents=True, exist_ok=True)
-    print(f"{len(wheels.read(space, variant.name, platforms.current()))} packages\n")
+    print(f"{len(pinned.read(space, variant.name, platforms.current()))} packages\n")
     with tempfile.TemporaryDirectory(prefix="bench-build-", dir=home) as folder:
         rows = list(bench(variant.name, arguments.rounds, Path(folder)))
         free = shutil.disk_usage(home).free

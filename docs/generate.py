@@ -26,9 +26,9 @@ from d2lenv import doctor
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import pins as pinned
 
 ROOT = Path(__file__).resolve().parents[1]
 ADVISORIES = ROOT / "docs" / "advisories.toml"
@@ -210,7 +210,7 @@ def versions_in(environment: str, platform: str) -> Mapping[str, str]:
     variant = settings.get(space, environment)
     if platform not in variant.wheels:
         return {}
-    pins = {pin.name: pin.version for pin in wheels.read(space, environment, platform)}
+    pins = {pin.name: pin.version for pin in pinned.read(space, environment, platform)}
     return {**pins, "python": variant.python}
 
 

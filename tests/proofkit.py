@@ -25,11 +25,11 @@ import wheelkit
 from d2lenv.engines import build
 from d2lenv.facts import platforms
 from d2lenv.prefix import baseline
-from d2lenv.solve.wheels import Pin
 from d2lenv.verify.prefix import verification as verify
 from d2lenv.verify.prefix.verification import Verification
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Pin
 
 SITE = f"lib/python{wheelkit.PYTHON}/site-packages"
 CONDA_SITE = "lib/python3.10/site-packages"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import condakit
 from d2lenv.facts import platforms
-from d2lenv.solve import wheels
-from d2lenv.solve.wheels import Pin
+from d2lenv.workspace import pins as pinned
+from d2lenv.workspace.pins import Pin
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The version of the Python that runs the tests: the environments are made from it."""
@@ -57,7 +57,7 @@ def write_pins(root: Path, pins: Sequence[Pin], environment: str = "tiny") -> Pa
     """The requirements file of (environment, this machine's platform)."""
     path = root / "envs" / environment / f"requirements-{platforms.current()}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(wheels.text_of(pins, ["for a test"]), encoding="utf-8")
+    path.write_text(pinned.text_of(pins, ["for a test"]), encoding="utf-8")
     return path
 
 

@@ -23,7 +23,7 @@ import diskkit
 from d2lenv.base import signals
 from d2lenv.cli.app import cli
 from d2lenv.engines import build
-from d2lenv.solve.wheels import Difference
+from d2lenv.workspace.pins import Difference
 from smokekit import RESULT, WAIT, gone, notebook, shows, written
 
 

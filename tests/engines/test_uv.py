@@ -23,8 +23,8 @@ from d2lenv.facts import d2l as d2l_release
 from d2lenv.facts import platforms
 from d2lenv.facts.d2l import Release
 from d2lenv.prefix import marker
-from d2lenv.solve.wheels import Difference, Pin
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace.pins import Difference, Pin
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX paths of scripts")
 

@@ -143,11 +143,11 @@ def built(root: Path, name: str, digest: str) -> Path:
 def test_a_built_environment_is_used_and_an_old_one_is_said(
     workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from d2lenv.solve import wheels
+    from d2lenv.workspace import pins as pinned
 
     monkeypatch.setattr(build, "build", lambda *_, **__: pytest.fail("it is there already"))
-    monkeypatch.setattr(wheels, "read", lambda *_: "the requirements")
-    monkeypatch.setattr(wheels, "digest", lambda _: "new")
+    monkeypatch.setattr(pinned, "read", lambda *_: "the requirements")
+    monkeypatch.setattr(pinned, "digest", lambda _: "new")
     prefix = built(workspace.root, "zh-wheels", "new")
     notes: list[str] = []
     assert preparation.find_or_build(workspace, "zh", notes.append) == prefix
@@ -162,11 +162,11 @@ def test_a_checkout_that_cannot_be_written_is_used_as_it_is(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An administrator has built the environment; each reader's layout and log are in the reader's home."""
-    from d2lenv.solve import wheels
     from d2lenv.workspace import manifest
+    from d2lenv.workspace import pins as pinned
 
-    monkeypatch.setattr(wheels, "read", lambda *_: "the requirements")
-    monkeypatch.setattr(wheels, "digest", lambda _: "new")
+    monkeypatch.setattr(pinned, "read", lambda *_: "the requirements")
+    monkeypatch.setattr(pinned, "digest", lambda _: "new")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
     checkout = tmp_path / "checkout"
     with read_only(checkout, "8m") as fill:

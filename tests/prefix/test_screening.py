@@ -18,7 +18,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines.conda import cache
 from d2lenv.prefix import screening as untrusted
 from d2lenv.prefix.scan import Entry, scan
-from d2lenv.solve.wheels import Pin
+from d2lenv.workspace.pins import Pin
 from proofkit import Home, Member
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices of POSIX")

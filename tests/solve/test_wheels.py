@@ -1,4 +1,4 @@
-"""The requirements files: read, refused when damaged, resolved with the real uv from a local folder."""
+"""The requirements files, resolved with the real uv from a local folder."""
 
 from __future__ import annotations
 
@@ -13,80 +13,15 @@ from channelkit import MANIFEST, d2lenv, small_snapshot, write_workspace
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.facts import platforms
 from d2lenv.solve import wheels
-from d2lenv.solve.wheels import Pin
 from d2lenv.workspace import lockfile, manifest, settings
+from d2lenv.workspace import pins as pinned
 
 ROOT = Path(__file__).parents[2]
-A, B = "a" * 64, "b" * 64
 
 
 @pytest.fixture(autouse=True)
 def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("D2LENV_LANG", "en")
-
-
-# --- the file ---------------------------------------------------------------------------------------
-
-
-def test_pins_survive_writing_and_reading() -> None:
-    pins = [Pin("numpy", "1.23.5", (A, B)), Pin("torch", "2.0.1+cu117", (A,))]
-    assert wheels.parse(wheels.text_of(reversed(pins), ["head", ""]), "x") == pins
-
-
-def test_names_are_normalised_and_comments_and_blank_lines_passed_over() -> None:
-    text = f"# a comment --hash\n\nTyping_Extensions==4.1 \\\r\n    --hash=sha256:{A}\n"
-    assert wheels.parse(text, "x") == [Pin("typing-extensions", "4.1", (A,))]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "numpy==1.23.5",
-        f"numpy>=1.23.5 --hash=sha256:{A}",
-        f"numpy==1.* --hash=sha256:{A}",
-        f"numpy==x --hash=sha256:{A}",
-        f"numpy[x]==1.0 --hash=sha256:{A}",
-        f"numpy==1.0 --hash=sha256:{A[1:]}",
-        f"numpy==1.0 --hash=md5:{A[:32]}",
-        f"numpy==1.0 --hash=sha256:{A} ; python_version < '3'",
-        f"numpy @ file:///numpy.whl --hash=sha256:{A}",
-        "--index-url file:///simple",
-        "-r other.txt",
-        f"numpy==1.0 --hash=sha256:{A}\nNumPy==1.0 --hash=sha256:{A}",
-    ],
-)
-def test_anything_but_a_pin_with_its_hash_is_refused(line: str) -> None:
-    with pytest.raises(D2lEnvError, match="not `name==version` with sha256"):
-        wheels.parse(line + "\n", "requirements.txt")
-
-
-def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
-    wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
-    space = manifest.load(tmp_path)
-    path = wheels.path_of(space, "tiny", platforms.current())
-    assert wheels.read(space, "tiny", platforms.current()) == [Pin("greet", "1.0", (A,))]
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(D2lEnvError, match="cannot be read"):
-        wheels.read(space, "tiny", platforms.current())
-    path.unlink()
-    with pytest.raises(D2lEnvError, match="cannot be read"):
-        wheels.read(space, "tiny", platforms.current())
-
-
-@pytest.mark.parametrize(("old", "new"), [(A, B), ("greet==1.0", "greet==1.1"), ("# Pins: ", "# Said: ")])
-def test_an_edit_by_hand_is_noticed(tmp_path: Path, old: str, new: str) -> None:
-    wheelkit.write_workspace(tmp_path, [Pin("greet", "1.0", (A,))])
-    space = manifest.load(tmp_path)
-    path = wheels.path_of(space, "tiny", platforms.current())
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    with pytest.raises(D2lEnvError, match="edited by hand"):
-        wheels.read(space, "tiny", platforms.current())
-
-
-def test_the_digest_does_not_depend_on_the_order() -> None:
-    pins = [Pin("a", "1", (A,)), Pin("b", "2", (B,))]
-    assert wheels.digest(pins) == wheels.digest(reversed(pins))
-    assert wheels.digest(pins) != wheels.digest(pins[:1])
 
 
 # --- what is asked ----------------------------------------------------------------------------------
@@ -97,8 +32,8 @@ def test_every_committed_file_is_whole_and_has_no_address() -> None:
     found = 0
     for variant in settings.load(space).values():
         for platform in variant.wheels:
-            pins = wheels.read(space, variant.name, platform)
-            text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
+            pins = pinned.read(space, variant.name, platform)
+            text = pinned.path_of(space, variant.name, platform).read_text(encoding="utf-8")
             assert "://" not in text
             for pin in pins:
                 assert Requirement(f"{pin.name}=={pin.version}")
@@ -111,8 +46,8 @@ def test_every_committed_file_is_whole_and_has_no_address() -> None:
 )
 def test_the_versions_of_both_worlds_are_those_of_the_lock(environment: str, platform: str) -> None:
     space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
-    pins = {pin.name: pin.version for pin in wheels.read(space, environment, platform)}
-    conda = wheels.locked_versions(lock, environment, platform)
+    pins = {pin.name: pin.version for pin in pinned.read(space, environment, platform)}
+    conda = pinned.locked_versions(lock, environment, platform)
     for name in ("torch", "torchvision", "torchaudio", "d2l", "numpy", "jupyterlab", "ipykernel", "nbclient"):
         assert pins[name] == conda[name][1], name
 
@@ -121,9 +56,9 @@ def test_the_committed_heads_are_those_of_todays_question() -> None:
     space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
     for variant in settings.load(space).values():
         for platform in variant.wheels:
-            pins = wheels.read(space, variant.name, platform)
-            text = wheels.path_of(space, variant.name, platform).read_text(encoding="utf-8")
-            assert text == wheels.text_of(pins, wheels.head_of(space, lock, variant, platform))
+            pins = pinned.read(space, variant.name, platform)
+            text = pinned.path_of(space, variant.name, platform).read_text(encoding="utf-8")
+            assert text == pinned.text_of(pins, wheels.head_of(space, lock, variant, platform))
 
 
 def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
@@ -131,8 +66,8 @@ def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
     zh = settings.get(space, "zh")
     assert "d2l==0.17.6" in wheels.roots(space, lock, zh, "linux-64")
     assert wheels.preferences(lock, zh, "linux-64") == {}
-    assert wheels.python_version(zh, lock, "linux-64") == "3.9"
-    assert wheels.locked_versions(lock, "zh", "linux-64") == {}
+    assert pinned.python_version(zh, lock, "linux-64") == "3.9"
+    assert pinned.locked_versions(lock, "zh", "linux-64") == {}
 
 
 def test_where_conda_has_no_torchaudio_the_one_of_that_torch_is_asked() -> None:
@@ -176,7 +111,7 @@ def lock_wheels(root: Path, *, update: frozenset[str] = frozenset(), update_all:
 
 def pins_of(root: Path) -> dict[str, str]:
     space = manifest.load(root)
-    return {pin.name: pin.version for pin in wheels.read(space, "tiny", platforms.current())}
+    return {pin.name: pin.version for pin in pinned.read(space, "tiny", platforms.current())}
 
 
 def test_the_version_of_the_lock_is_taken_although_a_newer_one_is_there(root: Path) -> None:

@@ -18,7 +18,7 @@ from d2lenv.cli import shared
 if TYPE_CHECKING:
     from d2lenv.smoke.results import SmokeRun
     from d2lenv.smoke.run import Chosen
-    from d2lenv.solve.wheels import Difference
+    from d2lenv.workspace.pins import Difference
 
 
 @shared.command(

@@ -20,8 +20,8 @@ from d2lenv.engines.finish import finish
 from d2lenv.engines.job import Job
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
 
 
@@ -46,7 +46,7 @@ class Built:
     python: Path
     digest: str
     reused: bool
-    differences: tuple[wheels.Difference, ...] = ()
+    differences: tuple[pinned.Difference, ...] = ()
     note: str = ""
 
     def as_json(self) -> dict[str, object]:

@@ -10,8 +10,8 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.engines import pixi, rattler, uv
 from d2lenv.engines.job import Engine, Job
 from d2lenv.prefix import baseline, locations, marker
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace, load
 
@@ -94,7 +94,7 @@ def default_prefix(workspace: Workspace, environment: str, engine: str) -> Path:
     return ENGINES[engine].place(workspace, environment)
 
 
-def differences_in(prefix: Path, root: Path) -> tuple[wheels.Difference, ...]:
+def differences_in(prefix: Path, root: Path) -> tuple[pinned.Difference, ...]:
     """Return where ``prefix`` has other versions than the pixi.lock in ``root``.
 
     Empty when its packages are those of pixi.lock, or when it was not built from today's pins.
@@ -103,10 +103,10 @@ def differences_in(prefix: Path, root: Path) -> tuple[wheels.Difference, ...]:
     if said.get("engine") != "wheels":
         return ()
     workspace, name, platform = load(root), said.get("environment", ""), said.get("platform", "")
-    pins = wheels.read(workspace, name, platform)
-    if wheels.digest(pins) != said["digest"]:
+    pins = pinned.read(workspace, name, platform)
+    if pinned.digest(pins) != said["digest"]:
         return ()
-    return tuple(wheels.differences(lockfile.read(workspace.lock), name, platform, pins))
+    return tuple(pinned.differences(lockfile.read(workspace.lock), name, platform, pins))
 
 
 def is_from(job: Job, wanted: str) -> bool:

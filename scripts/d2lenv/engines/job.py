@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from d2lenv.base.messages import tr
-from d2lenv.solve.wheels import Difference
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Difference
 from d2lenv.workspace.settings import Settings
 
 # In the installers' own words and Rust's numbers: ENOSPC and ERROR_DISK_FULL; EACCES and EROFS.

@@ -18,11 +18,12 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import locations, records
-from d2lenv.solve import uv, wheels
-from d2lenv.solve.wheels import Difference, Pin
+from d2lenv.solve import uv
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Difference, Pin
 
 IN_PLACE = False
 _TIMEOUT_S = 2 * 3600.0
@@ -38,11 +39,11 @@ def serves(job: Job) -> bool:
 
 
 def _pins(job: Job) -> list[Pin]:
-    return wheels.read(job.workspace, job.variant.name, job.platform)
+    return pinned.read(job.workspace, job.variant.name, job.platform)
 
 
 def digest(workspace: Workspace, environment: str, platform: str, _lock: Callable[[], Lock]) -> str:
-    return wheels.digest(wheels.read(workspace, environment, platform))
+    return pinned.digest(pinned.read(workspace, environment, platform))
 
 
 def packages(job: Job) -> Mapping[str, str]:
@@ -58,7 +59,7 @@ def size(job: Job) -> float:
 
 
 def differences(job: Job) -> Sequence[Difference]:
-    return wheels.differences(job.lock, job.variant.name, job.platform, _pins(job))
+    return pinned.differences(job.lock, job.variant.name, job.platform, _pins(job))
 
 
 def note(job: Job) -> str:
@@ -111,7 +112,7 @@ def build(job: Job) -> Mapping[str, str]:
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
     """
-    version = wheels.python_version(job.variant, job.lock, job.platform)
+    version = pinned.python_version(job.variant, job.lock, job.platform)
     pins = _pins(job)
     cache, seen, python = _look_around(job, version, pins)
     job.say(f"Python {version}: {python.path} ({python.source})")
@@ -180,7 +181,7 @@ def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...
 
 
 def _install_words(job: Job) -> list[str | Path]:
-    requirements = wheels.path_of(job.workspace, job.variant.name, job.platform)
+    requirements = pinned.path_of(job.workspace, job.variant.name, job.platform)
     return [
         *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps"),

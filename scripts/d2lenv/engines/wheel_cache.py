@@ -27,7 +27,7 @@ from d2lenv.prefix.archives import Archive
 from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.scan import Entry, Tree, digests, inside, scan
 from d2lenv.solve import uv
-from d2lenv.solve.wheels import Pin
+from d2lenv.workspace.pins import Pin
 
 _TIMEOUT_S = 600.0
 _SHOWN = 5

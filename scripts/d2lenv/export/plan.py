@@ -18,8 +18,8 @@ from d2lenv.export.formats.listing import PreviousRelease
 from d2lenv.export.formats.registry import FORMATS, REQUIREMENTS, Format
 from d2lenv.export.request import Request
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PinTable
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.settings import Settings
@@ -116,7 +116,7 @@ def _pins(workspace: Workspace, variant: Settings) -> PinTable:
     return PinTable(
         environment=variant.name,
         **_names(variant.name),
-        pins={platform: tuple(wheels.read(workspace, variant.name, platform)) for platform in variant.wheels},
+        pins={platform: tuple(pinned.read(workspace, variant.name, platform)) for platform in variant.wheels},
         asked=frozenset(canonicalize_name(Requirement(text).name) for text in wanted),
     )
 

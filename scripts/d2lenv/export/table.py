@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from d2lenv.solve.wheels import Pin
 from d2lenv.workspace.channels import CHANNEL_HOST
+from d2lenv.workspace.pins import Pin
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from d2lenv import __version__
 from d2lenv.base.messages import each_language, language, mark, trn
 from d2lenv.smoke.results import MAIN_PACKAGES, SmokeRun, not_checked, plain
-from d2lenv.solve.wheels import Difference
+from d2lenv.workspace.pins import Difference
 
 EXECUTED = "notebooks"
 """The folder of the executed notebooks, beside the page."""

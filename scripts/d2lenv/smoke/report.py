@@ -21,7 +21,7 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.smoke.junit import junit
 from d2lenv.smoke.page import EXECUTED, page
 from d2lenv.smoke.results import Event, NotebookResult, SmokeRun, not_checked, plain
-from d2lenv.solve.wheels import Difference
+from d2lenv.workspace.pins import Difference
 
 PAGE, JUNIT, RESULT = "report.html", "junit.xml", "result.json"
 

@@ -27,9 +27,9 @@ from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, digests, scan
-from d2lenv.solve import wheels
 from d2lenv.verify.prefix.subject import subject
 from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
 
 Kind = Literal["lock", "wheels", "installed"]
@@ -102,7 +102,7 @@ def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerpr
     Raises:
         D2lEnvError: if there is none.
     """
-    pins = wheels.read(workspace, environment, platform)
+    pins = pinned.read(workspace, environment, platform)
     lines = (
         f"{pin.name}=={pin.version} {','.join(f'sha256:{digest}' for digest in sorted(pin.sha256))}"
         for pin in pins
@@ -119,7 +119,7 @@ def of_environment(workspace: Workspace, environment: str, platform: str) -> Fin
     settings.get(workspace, environment)
     if platform in lockfile.read(workspace.lock).platforms(environment):
         return of_lock(workspace, environment, platform)
-    if wheels.path_of(workspace, environment, platform).is_file():
+    if pinned.path_of(workspace, environment, platform).is_file():
         return of_wheels(workspace, environment, platform)
     raise D2lEnvError(
         tr("nothing is locked for {name} on {platform}", name=environment, platform=platform),

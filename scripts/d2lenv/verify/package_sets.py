@@ -17,9 +17,9 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.prefix.contents.model import Unreadable
 from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.contents.text import read_text
-from d2lenv.solve import wheels
 from d2lenv.verify.fingerprint import HEADS
 from d2lenv.workspace import lockfile
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
 _JSON_LIMIT = 256 << 20
@@ -67,7 +67,7 @@ def read_package_sets(workspace: Workspace, word: str) -> PackageSets:
         if path.suffix == ".json":
             return _of_fingerprint(path)
         if path.suffix == ".txt":
-            pins = wheels.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+            pins = pinned.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
             platform = path.stem.removeprefix("requirements-")
             return {(path.absolute().parent.name, platform): dict(map(_pin, pins))}
         return _of_lock(path)
@@ -79,7 +79,7 @@ def _of_files(root: Path) -> PackageSets:
         section: dict(packages) for section, packages in _of_lock(root / LOCK).items()
     }
     for file in sorted(root.glob("envs/*/requirements-*.txt")):
-        pins = wheels.parse(file.read_text(encoding="utf-8", errors="replace"), str(file))
+        pins = pinned.parse(file.read_text(encoding="utf-8", errors="replace"), str(file))
         section = file.parent.name, file.stem.removeprefix("requirements-")
         found.setdefault(section, {}).update(map(_pin, pins))
     return found
@@ -121,7 +121,7 @@ def _channel(url: str) -> str:
     return url.rsplit("/", 2)[0] if url.count("/") > 2 else ""
 
 
-def _pin(pin: wheels.Pin) -> tuple[tuple[str, str], PackageState]:
+def _pin(pin: pinned.Pin) -> tuple[tuple[str, str], PackageState]:
     digest = ",".join(f"sha256:{value}" for value in pin.sha256)
     return ("wheel", pin.name), PackageState(pin.name, "wheel", pin.version, hash=digest)
 

@@ -12,9 +12,9 @@ from packaging.requirements import Requirement
 
 from d2lenv.cli.app import cli
 from d2lenv.export.formats import requirements
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings as variants
 from d2lenv.workspace.manifest import Workspace
 from export.tables import REPOSITORY
@@ -45,7 +45,7 @@ def test_packaging_reads_the_same_versions_and_hashes() -> None:
     seen = 0
     for name, variant in variants.load(ours).items():
         for platform in variant.wheels:
-            text = wheels.path_of(ours, name, platform).read_text(encoding="utf-8").replace("\\\n", " ")
+            text = pinned.path_of(ours, name, platform).read_text(encoding="utf-8").replace("\\\n", " ")
             read = {}
             for line in text.splitlines():
                 if line.startswith("#"):
@@ -57,7 +57,7 @@ def test_packaging_reads_the_same_versions_and_hashes() -> None:
                     pin.version,
                     tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", line)),
                 )
-            pins = wheels.read(ours, name, platform)
+            pins = pinned.read(ours, name, platform)
             assert read == {pin.name: (pin.version, pin.sha256) for pin in pins}
             seen += len(read)
     assert seen > 500
@@ -75,7 +75,7 @@ def test_packaging_reads_the_same_versions_and_hashes() -> None:
     ],
 )
 def test_an_edited_file_is_found(copy: Workspace, old: str, new: str) -> None:
-    path = wheels.path_of(copy, "cuda", "linux-64")
+    path = pinned.path_of(copy, "cuda", "linux-64")
     content = path.read_bytes().decode()
     assert old in content
     path.write_bytes(content.replace(old, new, 1).encode())
@@ -83,7 +83,7 @@ def test_an_edited_file_is_found(copy: Workspace, old: str, new: str) -> None:
 
 
 def test_a_missing_file_is_found(copy: Workspace) -> None:
-    wheels.path_of(copy, "zh", "win-64").unlink()
+    pinned.path_of(copy, "zh", "win-64").unlink()
     assert list(found(copy)) == ["envs/zh/requirements-win-64.txt"]
 
 
@@ -96,12 +96,12 @@ def test_a_file_for_another_lock_is_found(copy: Workspace) -> None:
 
 
 def test_one_environment_does_not_speak_for_the_others(copy: Workspace) -> None:
-    wheels.path_of(copy, "zh", "win-64").unlink()
+    pinned.path_of(copy, "zh", "win-64").unlink()
     assert not requirements.problems(copy, lockfile.read(copy.lock), ("cuda",))
 
 
 def test_the_command_names_the_file_and_what_makes_it(copy: Workspace) -> None:
-    wheels.path_of(copy, "zh", "win-64").unlink()
+    pinned.path_of(copy, "zh", "win-64").unlink()
     words = ["--workspace", str(copy.root), "export", "--check", "--format", "requirements"]
     result = CliRunner().invoke(cli, words, standalone_mode=False)
     assert result.return_value == 1

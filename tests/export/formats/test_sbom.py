@@ -19,9 +19,9 @@ from d2lenv.export.formats import sbom
 from d2lenv.export.plan import of_workspace
 from d2lenv.export.request import Request
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
+from d2lenv.workspace import pins as pinned
 from export import sample_locks
 from export.tables import REPOSITORY, tables_of
 
@@ -249,7 +249,7 @@ def test_the_environment_of_wheels_alone_has_a_document(
     assert validator.validate_str(content) is None
     document = json.loads(content)
     ours = workspace.load(REPOSITORY)
-    pins = {pin.name: pin for pin in wheels.read(ours, "zh", "linux-64")}
+    pins = {pin.name: pin for pin in pinned.read(ours, "zh", "linux-64")}
     assert {component["name"] for component in document["components"]} == set(pins)
     for component in document["components"]:
         pin = pins[component["name"]]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.solve import wheels
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings as variants
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
@@ -27,10 +28,10 @@ def problems(workspace: Workspace, lock: Lock, names: Collection[str] = ()) -> M
         if names and name not in names:
             continue
         for platform in variant.wheels:
-            path = wheels.path_of(workspace, name, platform)
+            path = pinned.path_of(workspace, name, platform)
             try:
-                pins = wheels.read(workspace, name, platform)
-                text = wheels.text_of(pins, wheels.head_of(workspace, lock, variant, platform))
+                pins = pinned.read(workspace, name, platform)
+                text = pinned.text_of(pins, wheels.head_of(workspace, lock, variant, platform))
                 present = path.read_bytes()
             except D2lEnvError as error:
                 found[path.relative_to(workspace.root).as_posix()] = str(error)

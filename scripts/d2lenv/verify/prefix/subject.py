@@ -14,8 +14,8 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.engines import find
 from d2lenv.prefix import marker
 from d2lenv.prefix.contents.model import Prefix
-from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
 
 _CONDA_FIELDS = ("version", "build", "subdir", "url", "sha256", "md5")
@@ -103,14 +103,14 @@ def _engine(content: Prefix, said: Mapping[str, str]) -> Literal["wheels", "cond
 
 
 def _of_wheels(workspace: Workspace, environment: str, platform: str, ours: bool) -> Subject:
-    pins = wheels.read(workspace, environment, platform)
+    pins = pinned.read(workspace, environment, platform)
     return Subject(
         environment,
         platform,
         "wheels",
         ours,
-        wheels.digest(pins),
-        wheels.path_of(workspace, environment, platform),
+        pinned.digest(pins),
+        pinned.path_of(workspace, environment, platform),
         {pin.name: Wanted(pin.name, {"version": pin.version}) for pin in pins},
     )
 
