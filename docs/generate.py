@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
-from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
@@ -305,7 +305,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     },
     **{
         module.__name__.rpartition(".")[2]: codes(module)
-        for module in (names, sources, versions, d2l, jupyter, gpu, machine, drift, plan)
+        for module in (names, sources, versions, requires, d2l, jupyter, gpu, machine, drift, plan)
     },
 }
 

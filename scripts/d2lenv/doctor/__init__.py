@@ -13,7 +13,7 @@ from typing import TypeVar
 from d2lenv.base import messages
 from d2lenv.doctor import advice
 from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
-from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, sources, versions
+from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
 from d2lenv.doctor.rules.plan import Plan
 
 FINDINGS: tuple[tuple[str, Check], ...] = (
@@ -36,14 +36,14 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L023", versions.cpu_build),
     ("D2L024", versions.cuda_unwanted),
     ("D2L025", versions.builds_differ),
-    ("D2L026", versions.cuda_wheels),
+    ("D2L026", requires.cuda_wheels),
     ("D2L027", versions.numpy_major),
     ("D2L028", versions.mkl_symbol),
     ("D2L029", versions.jpeg_libraries),
     ("D2L030", versions.pkg_resources),
     ("D2L031", versions.compile_on_311),
     ("D2L032", versions.unknown_torch),
-    ("D2L033", versions.requirements_unmet),
+    ("D2L033", requires.requirements_unmet),
     ("D2L040", d2l.edition),
     ("D2L041", d2l.pins),
     ("D2L042", d2l.python_without_wheels),
@@ -108,7 +108,7 @@ _BY_VERSIONS = frozenset(
         versions.numpy_major,
         versions.mkl_symbol,
         versions.pkg_resources,
-        versions.requirements_unmet,
+        requires.requirements_unmet,
         d2l.pins,
         d2l.inline_and_matplotlib,
         jupyter.no_kernel,

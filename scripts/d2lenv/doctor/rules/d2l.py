@@ -12,7 +12,7 @@ from packaging.version import Version
 from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution, joined, parsed
-from d2lenv.doctor.rules import versions
+from d2lenv.doctor.rules import requires
 from d2lenv.facts import editions
 from d2lenv.prefix.contents.model import Distribution
 from d2lenv.prefix.contents.text import read_text
@@ -104,14 +104,14 @@ def _same(have: str, wanted: str) -> bool:
 
 def _culprits(context: Context, have: Distribution, wanted: str) -> Iterator[Found]:
     """Who broke the pin: packages that refuse the pinned version, and the reader's own command line."""
-    environment = versions.markers(context.prefix)
+    environment = requires.markers(context.prefix)
     for other in context.prefix.distributions:
         if other.key in ("d2l", have.key) or not context.prefix.python_minor:
             continue
         if not any(have.key in line.lower().replace("_", "-") for line in other.requires):
             continue
-        for requirement in versions.requirements(other, environment):
-            if requirement.name.lower().replace("_", "-") == have.key and not versions.allows(
+        for requirement in requires.requirements(other, environment):
+            if requirement.name.lower().replace("_", "-") == have.key and not requires.allows(
                 requirement, wanted
             ):
                 yield Found(
