@@ -99,8 +99,12 @@ def test_a_killed_lab_leaves_no_process_behind(
     start: Callable[[list[str]], Started], command: list[str]
 ) -> None:
     started = start(command)
+    environ = json.loads(Path(os.environ["STAND_IN_SAYS"]).read_text(encoding="utf-8"))["environ"]
+    runtime = Path(environ["D2LENV_TEMPORARY"])  # pytest's folders have long paths
+    assert runtime.is_dir()
     started.lab.kill()
     assert wait_for(lambda: all(gone(pid) for pid in started.others))
+    assert wait_for(lambda: not runtime.exists())
 
 
 def test_a_lab_under_nohup_outlives_its_terminal(

@@ -40,7 +40,13 @@ def test_root_is_allowed_only_where_it_runs_as_root(
 def test_other_pythons_packages_and_kernels_are_kept_out(
     prepare: Callable[..., Lab], environ: dict[str, str], prefix: Path
 ) -> None:
-    foreign = {"PYTHONPATH": "/x", "JUPYTER_PATH": "/x", "VIRTUAL_ENV": "/x", "CONDA_PREFIX": "/x"}
+    foreign = {
+        "D2LENV_TEMPORARY": "/x",
+        "PYTHONPATH": "/x",
+        "JUPYTER_PATH": "/x",
+        "VIRTUAL_ENV": "/x",
+        "CONDA_PREFIX": "/x",
+    }
     found = lab.variables(prepare(), environ | foreign)
     assert found["PATH"].startswith(str(prefix))
     assert found["VIRTUAL_ENV"] == str(prefix)

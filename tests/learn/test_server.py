@@ -218,3 +218,26 @@ def test_the_command_refuses_an_open_address_without_a_token(
     )
     assert isinstance(result.exception, D2lEnvError)
     assert result.exception.status == USAGE
+
+
+AT_ANY_MOMENT = """
+import random, signal
+from d2lenv.learn.server import _Stop
+
+for _ in range(5000):
+    stop = _Stop()
+    signal.signal(signal.SIGALRM, lambda number, _: stop(number))
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-4))
+    while not stop.pause(1e-6):
+        pass
+print("heard")
+"""
+
+
+@posix
+def test_a_signal_at_any_moment_of_the_wait_is_heard() -> None:
+    """With a threading.Event this hung: the handler wanted the lock that the interrupted wait held."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ANY_MOMENT], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "heard\n", done.stderr

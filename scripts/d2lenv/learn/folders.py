@@ -19,6 +19,10 @@ RUNTIME = "JUPYTER_RUNTIME_DIR"
 """The variable of the folder with the token and the kernels' sockets."""
 
 
+TEMPORARY = "D2LENV_TEMPORARY"
+"""The variable of a folder that ends with the lab; guard.py removes it if the lab cannot any more."""
+
+
 def state(preferred: Path) -> Path:
     """Return ``preferred``, or a folder in the user's home if that is another user's or cannot be written.
 
@@ -82,7 +86,7 @@ def short_runtime(environ: Mapping[str, str], moved: Mapping[str, str]) -> Itera
         return
     # Not TMPDIR, which is long itself on macOS.
     with tempfile.TemporaryDirectory(prefix="d2lenv-lab-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield {**moved, RUNTIME: folder}
+        yield {**moved, RUNTIME: folder, TEMPORARY: folder}
 
 
 def private(folder: Path) -> bool:

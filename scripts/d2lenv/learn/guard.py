@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import signal
 import sys
 import threading
@@ -44,6 +45,9 @@ def _end() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     threading.main_thread().join(PATIENCE_S)
     _kill(family + _family())
+    temporary = os.environ.get("D2LENV_TEMPORARY")
+    if temporary:
+        shutil.rmtree(temporary, ignore_errors=True)
     os._exit(0)
 
 

@@ -26,7 +26,7 @@ import psutil
 from d2lenv.base.files import private_folder, write_atomic
 from d2lenv.base.messages import language
 from d2lenv.base.process import python_file, python_module
-from d2lenv.learn import guard
+from d2lenv.learn import folders, guard
 from d2lenv.prefix import locations
 
 MARK = "D2LENV_LAB"
@@ -37,6 +37,9 @@ _LOCALE = "@jupyterlab/translation-extension:plugin"
 
 # Variables that would let another Python's packages or kernels in.
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PIXI_PROJECT_ROOT")
+
+# And one of a lab in whose terminal this one is started: its temporary folder is not ours to remove.
+_OUTER = (folders.TEMPORARY,)
 
 # Jupyter opens a terminal for which no folder was asked where the server runs.
 _SHELL = (
@@ -139,7 +142,7 @@ def _transport(lab: Lab) -> str:
 
 def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the server and its kernels: ``environ`` with this prefix in front."""
-    kept = {name: value for name, value in environ.items() if name not in _FOREIGN}
+    kept = {name: value for name, value in environ.items() if name not in (*_FOREIGN, *_OUTER)}
     conda = (lab.prefix / "conda-meta").is_dir()
     config = filter(None, [str(lab.state / "config"), environ.get("JUPYTER_CONFIG_PATH", "")])
     return kept | {

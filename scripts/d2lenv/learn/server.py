@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -71,16 +70,24 @@ class _PortTaken(Exception):
 
 
 class _Stop:
-    """Whether the reader has asked to stop, and, by a second Ctrl-C, not to wait."""
+    """Whether the reader has asked to stop, and, by a second Ctrl-C, not to wait.
+
+    A signal's handler calls it, at any moment of the main thread. It must not wait for a lock that the main
+    thread holds just then, as the one in a threading.Event.
+    """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.hurry = threading.Event()
+        self.asked = False
+        self.hurry = False
 
     def __call__(self, number: int) -> None:
-        if self.asked.is_set() and number == signal.SIGINT:
-            self.hurry.set()
-        self.asked.set()
+        self.hurry = self.hurry or (self.asked and number == signal.SIGINT)
+        self.asked = True
+
+    def pause(self, seconds: float) -> bool:
+        """Sleep, and return whether the reader has asked to stop."""
+        time.sleep(seconds)
+        return self.asked
 
 
 def run(lab: Lab, environ: Mapping[str, str], on_ready: Callable[[RunningLab], None]) -> int:
@@ -112,7 +119,7 @@ def _run_once(
         if not _wait_until_ready(lab, process, stop):
             return 0
         on_ready(RunningLab(lab, process.pid))
-        while process.poll() is None and not stop.asked.wait(_WATCH_S):
+        while process.poll() is None and not stop.pause(_WATCH_S):
             pass
         if process.returncode:
             raise _died(lab, process.returncode)
@@ -170,7 +177,7 @@ def _wait_until_ready(lab: Lab, process: Service, stop: _Stop) -> bool:
         D2lEnvError: if it ended for another reason, or did not answer in time.
     """
     limit = time.monotonic() + START_TIMEOUT_S
-    while not stop.asked.is_set():
+    while not stop.asked:
         if process.poll() is not None:
             if not lab.port_named and _PORT_TAKEN.search(_tail(lab)):
                 raise _PortTaken
@@ -183,7 +190,7 @@ def _wait_until_ready(lab: Lab, process: Service, stop: _Stop) -> bool:
                 why=_tail(lab),
                 fix=tr("look into {path}", path=lab.log),
             )
-        stop.asked.wait(_POLL_S)
+        stop.pause(_POLL_S)
     return False
 
 
@@ -226,14 +233,15 @@ def _end(lab: Lab, process: Service, stop: _Stop) -> None:
     patience = _TERMINATE_S
     if process.poll() is None and _ask(lab, process, "/api/shutdown", "POST", timeout_s=_SHUTDOWN_S):
         patience = _wait_for_the_end(lab, process, stop, family)
-    _kill(process, family, 0.0 if stop.hurry.is_set() else patience)
+    _kill(process, family, 0.0 if stop.hurry else patience)
 
 
 def _wait_for_the_end(lab: Lab, process: Service, stop: _Stop, family: list[psutil.Process]) -> float:
     """Wait for a server that was asked to end; add new children to ``family``; return the patience left."""
     patience = _TERMINATE_S
     limit = time.monotonic() + _SHUTDOWN_S
-    while process.poll() is None and time.monotonic() < limit and not stop.hurry.wait(_POLL_S):
+    while process.poll() is None and time.monotonic() < limit and not stop.hurry:
+        stop.pause(_POLL_S)
         children = _family(process.pid)
         family += [member for member in children if member not in family]
         if not children and not _has_port(process, lab.port):
