@@ -24,6 +24,7 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
+from d2lenv.doctor.rules.loading import interpreter, libraries
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
@@ -153,8 +154,9 @@ def not_looked_up() -> Iterator[str]:
     yield "; ".join(f"{name} {where}" for name, where in found) + "."
 
 
-def codes(module: ModuleType) -> Callable[[], Iterator[str]]:
-    """The findings of one module of doctor/rules."""
+def codes(*modules: ModuleType) -> Callable[[], Iterator[str]]:
+    """The findings of modules of doctor/rules."""
+    places = {module.__name__ for module in modules}
 
     def rows() -> Iterator[str]:
         yield "| code | finding | why it matters |"
@@ -162,7 +164,7 @@ def codes(module: ModuleType) -> Callable[[], Iterator[str]]:
         checks: list[tuple[str, Callable[..., object]]] = [*doctor.FINDINGS, *doctor.PLANNED]
         for code, check in checks:
             # What could not be read has a heading of its own.
-            if check.__module__ == module.__name__ and check is not names.unreadable:
+            if check.__module__ in places and check is not names.unreadable:
                 yield code_row(code, check)
 
     return rows
@@ -294,6 +296,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "environments": environment_rows,
     "not looked up": not_looked_up,
     "unreadable": unreadable,
+    "loading": codes(interpreter, libraries),
     **{
         f"{name} {language}": partial(make, language)
         for name, make in (

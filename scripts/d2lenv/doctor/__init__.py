@@ -14,6 +14,7 @@ from d2lenv.base import messages
 from d2lenv.doctor import advice
 from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
+from d2lenv.doctor.rules.loading import interpreter, libraries
 from d2lenv.doctor.rules.plan import Plan
 
 FINDINGS: tuple[tuple[str, Check], ...] = (
@@ -24,6 +25,8 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L005", names.leftovers),
     ("D2L006", names.python_gone),
     ("D2L007", names.not_an_environment),
+    ("D2L008", interpreter.python_replaced),
+    ("D2L009", interpreter.moved),
     ("D2L010", sources.mixed_sources),
     ("D2L011", sources.twice),
     ("D2L012", sources.pip_over_conda),
@@ -44,6 +47,7 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L031", versions.compile_on_311),
     ("D2L032", versions.unknown_torch),
     ("D2L033", requires.requirements_unmet),
+    ("D2L036", libraries.executable_stack),
     ("D2L040", d2l.edition),
     ("D2L041", d2l.pins),
     ("D2L042", d2l.python_without_wheels),
@@ -82,6 +86,7 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L084", drift.other_build),
     ("D2L085", drift.other_source),
     ("D2L086", drift.d2l_files),
+    ("D2L090", interpreter.own_environment),
     # Last: the findings above add what they could not read.
     ("D2L099", names.unreadable),
 )

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from d2lenv.base import process
-from d2lenv.doctor.model import Command, Context
-from d2lenv.prefix.contents.model import Prefix
+from d2lenv.doctor import managers
+from d2lenv.doctor.model import CONDA_NAMES, Command, Context
 
 
-def pixi_environment(prefix: Prefix) -> str:
-    """Name of the pixi environment that the prefix is, empty when it is none."""
-    parts = prefix.path.parts
-    return parts[-1] if parts[-3:-1] == (".pixi", "envs") else ""
+def _rebuilt(context: Context, specs: Iterable[str]) -> Command | None:
+    """Return the command that builds the environment anew, if it is this tool's and its lock has all of
+    it."""
+    made_by, expected = managers.manager(context), context.expected
+    if made_by.kind != "d2lenv" or expected is None:
+        return None
+    locked = {package.name for package in expected.packages}
+    names = {canonicalize_name(re.split(r"[=<>!~\[ ]", spec)[0]) for spec in specs}
+    known = all(name in locked or CONDA_NAMES.get(name, name) in locked for name in names)
+    return managers.again(made_by) if names and known else None
 
 
 def _pip(context: Context) -> tuple[str, ...]:
@@ -40,7 +50,15 @@ def _safe(context: Context) -> bool:
 
 
 def pip_install(context: Context, *specs: str, index: str = "", options: tuple[str, ...] = ()) -> Command:
-    """Install ``specs`` into the prefix with pip, or with uv where it has no pip."""
+    """Install ``specs`` into the prefix: with its maker's own command, else with pip, or uv where it has
+    none."""
+    if built := _rebuilt(context, specs):
+        return built
+    made_by, force = managers.manager(context), "--force-reinstall" in options
+    if made_by.kind == "uv":
+        return managers.uv_add(made_by, specs, index, force=force)
+    if made_by.kind == "pixi" and not force:
+        return managers.pixi_add_wheels(made_by, specs)
     tail = (*options, *specs, *(("--index-url", index) if index else ()))
     # No `-m pip`: the prefix was made by uv, which needs to be told which Python is meant.
     pip = _pip(context)
@@ -53,6 +71,12 @@ def pip_install(context: Context, *specs: str, index: str = "", options: tuple[s
 
 
 def pip_uninstall(context: Context, *names: str) -> Command:
+    """Remove what pip or uv installed; nothing of conda's."""
+    made_by = managers.manager(context)
+    if built := _rebuilt(context, names):
+        return built
+    if made_by.kind == "uv":
+        return managers.uv_remove(made_by, names)
     pip = _pip(context)
     argv = (
         (*pip, "uninstall", "--yes", *names)
@@ -64,6 +88,11 @@ def pip_uninstall(context: Context, *names: str) -> Command:
 
 def conda_install(context: Context, *specs: str, channels: tuple[str, ...] = ()) -> Command:
     """Install with the conda that is there; never run unasked, it may change many packages."""
+    made_by = managers.manager(context)
+    if built := _rebuilt(context, specs):
+        return built
+    if made_by.kind == "pixi":
+        return managers.pixi_add(made_by, context.prefix, specs, channels)
     tail = tuple(word for channel in channels for word in ("-c", channel))
     return Command((_conda(context), "install", "--prefix", str(context.prefix.path), *specs, *tail))
 
@@ -75,9 +104,11 @@ def torch_channels(torch: str) -> tuple[str, ...]:
 
 def reinstall(context: Context, *names: str) -> Command:
     """Put a conda package's own files back."""
-    environment = pixi_environment(context.prefix)
-    if environment:
-        return Command(("pixi", "reinstall", "--environment", environment, *names))
+    made_by = managers.manager(context)
+    if built := _rebuilt(context, names):
+        return built
+    if made_by.kind == "pixi":
+        return managers.pixi_reinstall(made_by, names)
     return Command(
         (_conda(context), "install", "--prefix", str(context.prefix.path), "--force-reinstall", *names)
     )
@@ -88,6 +119,35 @@ def install(context: Context, conda: tuple[str, ...], pip: tuple[str, ...], inde
     if context.prefix.kind == "conda":
         return conda_install(context, *conda)
     return pip_install(context, *pip, index=index)
+
+
+def anew(context: Context) -> Command:
+    """Make the environment again at its place; its packages have to be installed again after that."""
+    made_by, prefix = managers.manager(context), context.prefix
+    version = prefix.python_minor or "3.10"
+    if made_by.kind in ("d2lenv", "pixi"):
+        return managers.again(made_by)
+    if made_by.kind == "uv":
+        return Command(("uv", "sync", "--project", str(made_by.place), "--reinstall"))
+    if prefix.kind == "conda":
+        return conda_install(context, f"python={version}")
+    # Not `--clear`: the packages are still there, and good for that Python.
+    return Command(("uv", "venv", "--allow-existing", "--python", version, str(prefix.path)))
+
+
+def python_again(context: Context, minor: str) -> Command:
+    """Give a virtual environment its Python back and keep its packages; make another one anew."""
+    if context.prefix.kind != "venv" or managers.manager(context).kind:
+        return anew(context)
+    return Command(("uv", "venv", "--allow-existing", "--python", minor, str(context.prefix.path)))
+
+
+def scripts_again(context: Context) -> tuple[Command, ...]:
+    """Have the programs in ``bin`` written again, for the place where the environment is now."""
+    if managers.manager(context).kind:
+        return (anew(context),)
+    python = str(context.prefix.python)
+    return (Command((python, "-m", "jupyter", "lab")),) if context.version("jupyterlab") else ()
 
 
 def remove(path: Path) -> Command:

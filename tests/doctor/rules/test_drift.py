@@ -46,7 +46,10 @@ def test_a_missing_package_is_put_back_by_pixi(conda: Environment) -> None:
         expected=conda_lock(PYTHON, NUMPY, Locked("scipy", "1.10.1", "py310_0", "conda-forge"))
     )
     assert found["D2L081"].title == "1 packages of the lock are missing: scipy"
-    assert commands(found["D2L081"]) == ["pixi install --locked --environment cuda"]
+    manifest = conda.path.parents[2] / "pyproject.toml"
+    assert commands(found["D2L081"]) == [
+        f"pixi reinstall --manifest-path {manifest} --environment cuda scipy"
+    ]
 
 
 def test_an_extra_package_is_information(conda: Environment) -> None:

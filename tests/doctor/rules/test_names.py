@@ -140,7 +140,10 @@ def test_a_python_that_is_gone_is_an_error(env: Environment) -> None:
 def test_a_conda_environment_of_pixi_is_made_anew_with_pixi(tmp_path: Path) -> None:
     env = Environment(tmp_path / ".pixi" / "envs" / "cuda", kind="conda")
     (env.path / "bin" / "python").unlink()
-    assert commands(env.findings()["D2L006"]) == ["pixi install --locked --environment cuda"]
+    (tmp_path / "pixi.toml").write_text("")
+    assert commands(env.findings()["D2L006"]) == [
+        f"pixi reinstall --manifest-path {tmp_path / 'pixi.toml'} --environment cuda"
+    ]
 
 
 def test_a_folder_that_is_no_environment_is_said_to_be_none(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,7 +84,11 @@ def look(prefix: Path, environ: Mapping[str, str], home: Path) -> Machine:
 
 
 def _glibc() -> tuple[int, int] | None:
-    name, version = platform.libc_ver(sys.executable)
+    # Not `platform.libc_ver(file)`: that is the oldest C library which the file can run with.
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (AttributeError, OSError, ValueError):  # not Linux, or musl
+        return None
     match = re.match(r"(\d+)\.(\d+)", version) if name == "glibc" else None
     return (int(match.group(1)), int(match.group(2))) if match else None
 

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
-from d2lenv.doctor import fixes
+from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.facts import d2l as d2l_release
 from d2lenv.prefix.contents.model import Prefix, Unreadable
@@ -255,9 +255,10 @@ def _names(names: Iterable[str]) -> str:
 def _mend(context: Context, packages: Sequence[Locked]) -> Command:
     expected = context.expected
     if expected is not None and expected.conda:
-        environment = fixes.pixi_environment(context.prefix)
-        if environment:
-            return Command(("pixi", "install", "--locked", "--environment", environment))
+        made_by = managers.manager(context)
+        if made_by.kind == "pixi":
+            # Not `pixi install`: its fingerprint says that the environment is as it left it.
+            return managers.pixi_reinstall(made_by, (p.name for p in packages))
         return fixes.conda_install(context, *(f"{p.name}={p.version}" for p in packages))
     return fixes.pip_install(context, *(f"{p.name}=={p.version}" for p in packages), options=("--no-deps",))
 

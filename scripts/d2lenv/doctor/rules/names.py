@@ -213,19 +213,8 @@ def python_gone(context: Context) -> Iterator[Problem]:
             "python",
             (Found("python", prefix.python_version, str(prefix.python or prefix.path)),)
             + ((Found("home", "", home),) if home else ()),
-            (_anew(context),),
+            (fixes.anew(context),),
         )
-
-
-def _anew(context: Context) -> Command:
-    prefix = context.prefix
-    environment = fixes.pixi_environment(prefix)
-    if environment:
-        return Command(("pixi", "install", "--locked", "--environment", environment))
-    version = prefix.python_minor or "3.10"
-    if prefix.kind == "conda":
-        return fixes.conda_install(context, f"python={version}")
-    return Command(("uv", "venv", "--clear", "--python", version, str(prefix.path)))
 
 
 def not_an_environment(context: Context) -> Iterator[Problem]:

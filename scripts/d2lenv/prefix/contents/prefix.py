@@ -122,9 +122,12 @@ def _python_version(
     for package in conda:
         if package.name == "python" and package.version:
             return package.version
+    started = _started_minor(prefix) if config else ""
     for key in ("version_info", "version"):
         if match := re.match(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?", config.get(key, "")):
-            return match.group()
+            said = match.group()
+            # pyvenv.cfg is what was true when the environment was made.
+            return started if started and not f"{said}.".startswith(f"{started}.") else said
     minor = next(
         (m.group(1) for s in sites if (m := re.match(r"(?:python|pypy)(3\.\d{1,3})", s.parent.name))), ""
     )
@@ -134,6 +137,24 @@ def _python_version(
         if match := re.search(r'PY_VERSION\s+"(\d{1,3}\.\d{1,3}\.\d{1,3})', text):
             return match.group(1)
     return minor
+
+
+def _started_minor(prefix: Path) -> str:
+    """Return the version of the Python that a virtual environment links to, as its name or its library
+    tells."""
+    python = _python(prefix)
+    try:
+        real = python.resolve() if python is not None and python.is_symlink() and python.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return ""
+    if real is None:
+        return ""
+    if match := re.fullmatch(r"(?:python|pypy)(3\.\d{1,3})t?", real.name):
+        return match[1]
+    ignored: list[Unreadable] = []
+    beside = [entry.name for entry in entries(real.parent.parent / "lib", ignored)]
+    minors = {match[1] for name in beside if (match := re.fullmatch(r"(?:python|pypy)(3\.\d{1,3})t?", name))}
+    return minors.pop() if len(minors) == 1 else ""
 
 
 def _python(prefix: Path) -> Path | None:

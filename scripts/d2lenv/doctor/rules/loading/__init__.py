@@ -1,0 +1,1 @@
+"""What Python and the system's loader make of the files: interpreters, records, shared libraries, shadows."""
