@@ -16,6 +16,7 @@ from d2lenv.prefix.contents.prefix import read_prefix
 
 NO_GPU = Gpu("no-driver", via="NVML", why="NVML Shared Library Not Found")
 LINUX = Machine(system="Linux", arch="x86_64", glibc=(2, 36), free_disk=10**12)
+_PE = b"MZ" + bytes(58) + b"\x40\0\0\0" + b"PE\0\0\x64\x86"
 _ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00" + bytes(44)
 
 
@@ -33,7 +34,7 @@ class Environment:
         self.site.mkdir(parents=True)
         program = path / ("python.exe" if win else "bin/python")
         program.parent.mkdir(exist_ok=True)
-        program.write_bytes(b"MZ" if win else _ELF)
+        program.write_bytes(_PE if win else _ELF)
         if kind == "conda":
             self.conda("python", f"{python}.0", "h0_0_cpython", channel="conda-forge")
         else:

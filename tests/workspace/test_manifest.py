@@ -255,9 +255,9 @@ UNSUPPORTED = {
         "platforms that are tables",
     ),
     "platform that we do not serve": (
-        HEAD.replace('"linux-64"', '"linux-aarch64"'),
+        HEAD.replace('"linux-64"', '"linux-ppc64le"'),
         "[workspace] platforms",
-        "the platform `linux-aarch64`",
+        "the platform `linux-ppc64le`",
     ),
     "source package": (
         HEAD + '[dependencies]\nnumpy = {git = "https://example.org/x"}\n',

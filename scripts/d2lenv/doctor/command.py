@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform as machine
+import sys
 from pathlib import Path
 
 from d2lenv.base.console import print_json
@@ -14,6 +15,7 @@ from d2lenv.doctor.model import Context
 from d2lenv.doctor.probe import deep as probing
 from d2lenv.doctor.probe import gather
 from d2lenv.doctor.rules import plan as planning
+from d2lenv.facts import platforms
 from d2lenv.prefix import lookup
 
 
@@ -62,10 +64,8 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
 
 def _probe(context: Context) -> tuple[probing.Probe, ...]:
     prefix = context.prefix
-    own = context.machine.system == {"linux": "Linux", "osx": "Darwin", "win": "Windows"}.get(
-        prefix.platform.partition("-")[0]
-    )
-    if prefix.python is None or not own:
+    system = platforms.system_of(prefix.platform)
+    if prefix.python is None or system is None or system.name != context.machine.system:
         return ()
     wanted = tuple(
         name for name in probing.PROBES if name in ("torch", "gpu") or context.version(name.partition(".")[0])
@@ -79,16 +79,10 @@ def plan(words: tuple[str, ...], as_json: bool) -> int:
     Raises:
         D2lEnvError: a word is not something to install.
     """
-    findings = examine_plan(planning.parse(words, _platform()))
+    findings = examine_plan(planning.parse(words, platforms.of_machine(sys.platform, machine.machine())))
     if as_json:
         data = {"findings": show.findings_json(findings)}
         print_json("doctor --plan", not show.failed(findings, ()), data)
     else:
         show.plan_report(findings)
     return FAILED if show.failed(findings, ()) else 0
-
-
-def _platform() -> str:
-    system = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}.get(machine.system(), "linux")
-    arm = machine.machine().lower() in ("arm64", "aarch64")
-    return f"{system}-{('aarch64' if system == 'linux' else 'arm64') if arm else '64'}"

@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv.doctor.probe.hardware import Gpu
 from d2lenv.doctor.probe.system import Machine
+from d2lenv.facts import platforms
 from d2lenv.prefix.contents.model import Distribution, Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_optional
 
@@ -211,7 +212,8 @@ class Context:
             return Build(version, cuda, file)
         # A macOS build has neither a local version nor CUDA.
         none = re.search(r"^cuda\b[^=\n]*=\s*None", text, re.MULTILINE) is not None
-        return Build(version, "" if none or self.prefix.platform.startswith("osx") else None, file)
+        system = platforms.system_of(self.prefix.platform)
+        return Build(version, "" if none or (system is not None and not system.cuda) else None, file)
 
 
 def _assigned(text: str, name: str) -> str:

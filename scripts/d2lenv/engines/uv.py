@@ -17,6 +17,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
+from d2lenv.facts import platforms
 from d2lenv.prefix import locations, records
 from d2lenv.solve import uv
 from d2lenv.workspace import pins as pinned
@@ -63,7 +64,7 @@ def differences(job: Job) -> Sequence[Difference]:
 
 
 def note(job: Job) -> str:
-    if not job.variant.cuda and job.platform.startswith("linux"):
+    if not job.variant.cuda and platforms.row(job.platform).system.index_cuda:
         return tr(
             "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
             "this is that one"

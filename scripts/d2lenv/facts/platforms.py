@@ -1,31 +1,34 @@
-"""The platforms and their virtual packages, exactly as pixi has them.
+"""The platforms: one row for each conda subdir, with all that any module knows of it.
 
-Two spellings exist and must not be mixed (pixi 0.77, ``pixi_manifest/src/platform.rs`` and
-``pixi_core/src/workspace/virtual_packages.rs``): the text that the lock carries, and the version and
-build that the solver sees. A lock that carries the solver's spelling counts as customised and is refused
-by ``pixi install --locked``.
+A row is all that a new platform takes beside pixi.toml. :func:`row` names what is missing.
+
+Virtual packages have two spellings, which must not be mixed (pixi 0.77, ``pixi_manifest/src/platform.rs``
+and ``pixi_core/src/workspace/virtual_packages.rs``): the text that the lock carries, and the version and
+build that the solver sees. A lock that carries the solver's spelling counts as customised and is refused by
+``pixi install --locked``.
 """
 
 from __future__ import annotations
 
 import platform as machine
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from rattler import GenericVirtualPackage, PackageName, PackageRecord, Version
+from typing import TYPE_CHECKING, Any, Literal
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 
 if TYPE_CHECKING:
+    from rattler import GenericVirtualPackage, PackageRecord
     from rattler.package import BuildString
-else:
+
+
+def _build_string(text: str) -> BuildString:
     try:
         from rattler.package import BuildString
     except ImportError:  # py-rattler 0.25, the newest in the `dev` environment's channel, takes plain text
-        BuildString = str
+        return text  # type: ignore[return-value]
+    return BuildString(text)
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class VirtualPackage:
 
     Attributes:
         name: such as ``__glibc``.
-        version: what the solver sees.
-        build: what the solver sees.
+        version: as the solver sees it.
+        build: as the solver sees it.
         locked: the text in the lock.
     """
 
@@ -45,39 +48,49 @@ class VirtualPackage:
     locked: str
 
     def for_solver(self) -> GenericVirtualPackage:
-        return GenericVirtualPackage(PackageName(self.name), Version(self.version), BuildString(self.build))
+        from rattler import GenericVirtualPackage, PackageName, Version
+
+        return GenericVirtualPackage(PackageName(self.name), Version(self.version), _build_string(self.build))
 
     def as_record(self, subdir: str) -> PackageRecord:
-        """The same as a record, so that a ``depends`` such as ``__glibc >=2.17`` can be matched."""
+        """Return the same as a record, so that a ``depends`` such as ``__glibc >=2.17`` can be matched."""
+        from rattler import PackageRecord
+
         fields: dict[str, Any] = {"build_number": 0, "subdir": subdir}
-        return PackageRecord(self.name, self.version, BuildString(self.build), **fields)
-
-
-def _archspec(name: str) -> VirtualPackage:
-    return VirtualPackage("__archspec", "1", name, f"__archspec=0={name}")
-
-
-_UNIX = VirtualPackage("__unix", "0", "0", "__unix=0=0")
-_LINUX = VirtualPackage("__linux", "4.18", "0", "__linux=4.18")
-_GLIBC = VirtualPackage("__glibc", "2.28", "0", "__glibc=2.28")
-_OSX = VirtualPackage("__osx", "13.0", "0", "__osx=13.0")
-_WIN = VirtualPackage("__win", "10.0", "0", "__win=10.0")
-
-VIRTUAL_PACKAGES: dict[str, tuple[VirtualPackage, ...]] = {
-    "linux-64": (_UNIX, _LINUX, _GLIBC, _archspec("x86_64")),
-    "osx-64": (_UNIX, _OSX, _archspec("x86_64")),
-    "osx-arm64": (_UNIX, _OSX, _archspec("m1")),
-    "win-64": (_WIN, _archspec("x86_64")),
-}
-"""Platform → pixi's defaults, in the order in which pixi writes them."""
-
-PLATFORMS = tuple(VIRTUAL_PACKAGES)
-"""The platforms that this distribution serves, as conda subdirs."""
+        return PackageRecord(self.name, self.version, _build_string(self.build), **fields)
 
 
 @dataclass(frozen=True)
-class CondaLockPlatform:
-    """A platform as conda-lock knows it, whether this distribution serves it or not.
+class System:
+    """An operating system.
+
+    Attributes:
+        name: as ``platform.system()`` and the markers' ``platform_system`` have it.
+        sys_platform: as ``sys.platform`` and the markers have it.
+        os_name: as ``os.name`` and the markers have it.
+        families: pixi's names for it, which a ``target`` may have.
+        cuda: whether PyTorch has CUDA builds for it.
+        index_cuda: whether the Python package index's wheels of torch are CUDA builds there.
+    """
+
+    name: Literal["Linux", "Darwin", "Windows"]
+    sys_platform: str
+    os_name: str
+    families: frozenset[str]
+    cuda: bool = False
+    index_cuda: bool = False
+
+
+LINUX = System("Linux", "linux", "posix", frozenset({"unix", "linux"}), cuda=True, index_cuda=True)
+MACOS = System("Darwin", "darwin", "posix", frozenset({"unix", "osx", "macos"}))
+WINDOWS = System("Windows", "win32", "nt", frozenset({"win"}), cuda=True)
+
+_SYSTEMS = {"linux": LINUX, "osx": MACOS, "win": WINDOWS}
+
+
+@dataclass(frozen=True)
+class CondaLock:
+    """A platform as conda-lock knows it (versions 2 to 4, read 2026-11-22).
 
     Attributes:
         selector: the mark in environment.yml that is true there and nowhere else (its ``selectors.py``).
@@ -89,45 +102,171 @@ class CondaLockPlatform:
     virtual: tuple[tuple[str, str, str], ...]
 
 
+@dataclass(frozen=True)
+class Subdir:
+    """A platform, called as conda's folder for it.
+
+    Attributes:
+        system: its operating system.
+        machine: its processor as Python and the markers' ``platform_machine`` have it.
+        virtual: pixi's default virtual packages, in the order in which pixi writes them.
+        uv: uv's name for it (``--python-platform``), with the glibc or macOS that pixi assumes.
+        program: (format, processor) in the first bytes of its programs: ``e_machine`` of ELF, ``cputype`` of
+            Mach-O, ``Machine`` of PE.
+        conda_lock: None where conda-lock does not know it.
+        last_torch: the last release of torch with wheels for it; empty while there are new ones, None when
+            that was not looked up. Asked with pip's ``--platform``, 2026-11-24.
+    """
+
+    system: System
+    machine: str
+    virtual: tuple[VirtualPackage, ...]
+    uv: str
+    program: tuple[Literal["ELF", "Mach-O", "PE"], int]
+    conda_lock: CondaLock | None = None
+    last_torch: str | None = None
+
+
+def _archspec(name: str) -> VirtualPackage:
+    return VirtualPackage("__archspec", "1", name, f"__archspec=0={name}")
+
+
+_UNIX = VirtualPackage("__unix", "0", "0", "__unix=0=0")
+_LINUX = (
+    _UNIX,
+    VirtualPackage("__linux", "4.18", "0", "__linux=4.18"),
+    VirtualPackage("__glibc", "2.28", "0", "__glibc=2.28"),
+)
+_OSX = (_UNIX, VirtualPackage("__osx", "13.0", "0", "__osx=13.0"))
+_WIN = VirtualPackage("__win", "10.0", "0", "__win=10.0")
+
 _LOCK_UNIX, _LOCK_X86 = ("__unix", "0", ""), ("__archspec", "1", "x86_64")
 _LOCK_LINUX = (_LOCK_UNIX, ("__linux", "5.10", ""), ("__glibc", "2.28", ""), ("__cuda", "11.4", ""))
 
-CONDA_LOCK: Mapping[str, CondaLockPlatform] = {
-    "linux-64": CondaLockPlatform("linux64", (*_LOCK_LINUX, _LOCK_X86)),
-    "linux-aarch64": CondaLockPlatform("aarch64", (*_LOCK_LINUX, ("__archspec", "1", "aarch64"))),
-    "linux-ppc64le": CondaLockPlatform("ppc64le", (*_LOCK_LINUX, ("__archspec", "1", "ppc64le"))),
-    # The second __osx is for the sake of its older versions' hashes.
-    "osx-64": CondaLockPlatform(
-        "osx64", (_LOCK_UNIX, _LOCK_X86, ("__osx", "11.0", ""), ("__osx", "10.15", ""))
+ROWS = {
+    "linux-64": Subdir(
+        system=LINUX,
+        machine="x86_64",
+        virtual=(*_LINUX, _archspec("x86_64")),
+        uv="x86_64-manylinux_2_28",
+        program=("ELF", 0x3E),
+        conda_lock=CondaLock("linux64", (*_LOCK_LINUX, _LOCK_X86)),
+        last_torch="",
     ),
-    "osx-arm64": CondaLockPlatform(
-        "arm64", (_LOCK_UNIX, ("__archspec", "1", "arm64"), ("__osx", "11.0", ""))
+    # No environment of ours is made for it yet: what the doctor and a workspace of others need.
+    "linux-aarch64": Subdir(
+        system=LINUX,
+        machine="aarch64",
+        virtual=(*_LINUX, _archspec("aarch64")),
+        uv="aarch64-manylinux_2_28",
+        program=("ELF", 0xB7),
+        conda_lock=CondaLock("aarch64", (*_LOCK_LINUX, ("__archspec", "1", "aarch64"))),
     ),
-    "win-64": CondaLockPlatform("win64", (("__win", "0", ""), _LOCK_X86, ("__cuda", "11.4", ""))),
+    "osx-64": Subdir(
+        system=MACOS,
+        machine="x86_64",
+        virtual=(*_OSX, _archspec("x86_64")),
+        uv="x86_64-apple-darwin",
+        program=("Mach-O", 0x01000007),
+        # The second __osx is for the sake of its older versions' hashes.
+        conda_lock=CondaLock("osx64", (_LOCK_UNIX, _LOCK_X86, ("__osx", "11.0", ""), ("__osx", "10.15", ""))),
+        last_torch="2.2.2",
+    ),
+    "osx-arm64": Subdir(
+        system=MACOS,
+        machine="arm64",
+        virtual=(*_OSX, _archspec("m1")),
+        uv="aarch64-apple-darwin",
+        program=("Mach-O", 0x0100000C),
+        conda_lock=CondaLock("arm64", (_LOCK_UNIX, ("__archspec", "1", "arm64"), ("__osx", "11.0", ""))),
+        last_torch="",
+    ),
+    "win-64": Subdir(
+        system=WINDOWS,
+        machine="AMD64",
+        virtual=(_WIN, _archspec("x86_64")),
+        uv="x86_64-pc-windows-msvc",
+        program=("PE", 0x8664),
+        conda_lock=CondaLock("win64", (("__win", "0", ""), _LOCK_X86, ("__cuda", "11.4", ""))),
+        last_torch="",
+    ),
 }
-"""conda subdir → conda-lock's knowledge of it (versions 2 to 4, read 2026-11-22)."""
+"""Every platform that is known, by its subdir."""
 
 SERVICES = "linux-64"
 """The platform of Colab, Studio Lab and Binder."""
 
-_MACHINES = {
-    ("linux", "x86_64"): "linux-64",
-    ("darwin", "x86_64"): "osx-64",
-    ("darwin", "arm64"): "osx-arm64",
-    ("win32", "amd64"): "win-64",
-}
+VIRTUAL_PACKAGES = {name: row.virtual for name, row in ROWS.items()}
+PLATFORMS = tuple(ROWS)
+
+
+def row(subdir: str) -> Subdir:
+    """Return the row of a platform.
+
+    Raises:
+        D2lEnvError: if there is none.
+    """
+    if subdir not in ROWS:
+        raise D2lEnvError(
+            tr("nothing is known of the platform `{name}`", name=subdir),
+            why=tr("scripts/d2lenv/facts/platforms.py has no row for it"),
+            fix=tr("take one of these: {names}", names=", ".join(ROWS)),
+        )
+    return ROWS[subdir]
+
+
+def in_conda_lock(subdir: str) -> bool:
+    """Return True if conda-lock knows the platform."""
+    return subdir in ROWS and ROWS[subdir].conda_lock is not None
+
+
+def conda_lock(subdir: str) -> CondaLock:
+    """Return a platform as conda-lock knows it.
+
+    Raises:
+        D2lEnvError: if conda-lock does not know it.
+    """
+    known = row(subdir).conda_lock
+    if known is None:
+        raise D2lEnvError(tr("conda-lock does not know the platform `{name}`", name=subdir))
+    return known
+
+
+def system_of(subdir: str) -> System | None:
+    """Return the operating system that a subdir's name begins with, whether there is a row or not."""
+    return _SYSTEMS.get(subdir.partition("-")[0])
+
+
+def of_machine(sys_platform: str, processor: str) -> str:
+    """Return the platform of a machine; empty when there is no row for it."""
+    return next(
+        (
+            name
+            for name, row in ROWS.items()
+            if row.system.sys_platform == sys_platform and row.machine.lower() == processor.lower()
+        ),
+        "",
+    )
+
+
+def of_program(form: str, processor: int) -> str:
+    """Return the platform that a program with such a header was made for; empty without a row."""
+    return next((name for name, row in ROWS.items() if row.program == (form, processor)), "")
 
 
 def current() -> str:
-    """The platform of this machine.
+    """Return the platform of this machine.
 
     Raises:
-        D2lEnvError: this distribution has nothing for it (32-bit, Linux on Arm, musl …).
+        D2lEnvError: if there is no row for it (32-bit, musl …).
     """
-    key = (sys.platform, machine.machine().lower())
-    if key not in _MACHINES:
+    name = of_machine(sys.platform, machine.machine())
+    if not name:
         raise D2lEnvError(
-            tr("no environment of this distribution runs on {machine}", machine=f"{key[0]} {key[1]}"),
-            fix=tr("use one of these machines: {names}", names=", ".join(PLATFORMS)),
+            tr(
+                "no environment of this distribution runs on {machine}",
+                machine=f"{sys.platform} {machine.machine().lower()}",
+            ),
+            fix=tr("use one of these machines: {names}", names=", ".join(ROWS)),
         )
-    return _MACHINES[key]
+    return name

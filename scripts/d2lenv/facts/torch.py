@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
+from d2lenv.facts import platforms
+
 
 @dataclass(frozen=True)
 class Release:
@@ -151,17 +153,16 @@ def fitting(python: str) -> str:
     return next((v for v in (_BOOK, *reversed(RELEASES)) if RELEASES[v].vision and made_for(v, python)), "")
 
 
-_LAST_FOR = {"osx-64": "2.2.2"}
-"""Platform → the last release with wheels for it; asked with pip's `--platform`, 2026-11-24."""
-
-LOOKED_UP = ("linux-64", "win-64", "osx-64", "osx-arm64")
-"""The platforms that the table speaks of."""
+def looked_up(platform: str) -> bool:
+    """Return True if the table speaks of ``platform``."""
+    row = platforms.ROWS.get(platform)
+    return row is not None and row.last_torch is not None
 
 
 def made_on(torch: str, platform: str) -> bool:
     """Return True if release ``torch`` has a wheel for ``platform``, as far as was looked up."""
-    last = _LAST_FOR.get(platform)
-    return last is None or Version(torch) <= Version(last)
+    row = platforms.ROWS.get(platform)
+    return row is None or not row.last_torch or Version(torch) <= Version(row.last_torch)
 
 
 def made_for(torch: str, python: str) -> bool:
@@ -177,7 +178,8 @@ def has_build(torch: str, cuda: str, platform: str) -> bool:
     known counts as published.
     """
     builds = RELEASES[torch].cuda
-    if platform.startswith("osx") or (platform.startswith("win") and cuda == "10.2"):
+    system = platforms.system_of(platform)
+    if (system is not None and not system.cuda) or (system is platforms.WINDOWS and cuda == "10.2"):
         return False
     return not builds or cuda in builds
 

@@ -21,6 +21,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.facts.names import CONDA_TO_PYPI
+from d2lenv.facts.platforms import row
 from d2lenv.solve import uv
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.lockfile import digest as conda_digest
@@ -29,13 +30,6 @@ from d2lenv.workspace.pins import Pin, locked_versions, parse, path_of, python_v
 from d2lenv.workspace.settings import Settings
 
 _RESOLVE_TIMEOUT_S = 900.0
-# uv's names for the platforms: glibc 2.28 and macOS 13 as the conda lock assumes (d2lenv.platforms).
-_UV_PLATFORMS = {
-    "linux-64": "x86_64-manylinux_2_28",
-    "osx-64": "x86_64-apple-darwin",
-    "osx-arm64": "aarch64-apple-darwin",
-    "win-64": "x86_64-pc-windows-msvc",
-}
 # torch → its torchaudio, for a platform where conda has none (pytorch.org, previous versions).
 _TORCHAUDIO = {"2.0.1": "2.0.2", "1.13.1": "0.13.1", "2.3.0": "2.3.0"}
 
@@ -83,7 +77,7 @@ def resolve(
         arguments: list[str | Path] = [
             *("pip", "compile", "--quiet", asked, "--output-file", answer, "--python", sys.executable),
             *("--python-version", python_version(settings, lock, platform)),
-            *("--python-platform", _UV_PLATFORMS[platform]),
+            *("--python-platform", row(platform).uv),
             *("--exclude-newer", settings.exclude_newer),
             *("--only-binary", ":all:", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-sources"),
@@ -135,7 +129,7 @@ def head_of(workspace: Workspace, lock: Lock, settings: Settings, platform: str)
     else:
         lines.append("Versions are those of pixi.lock wherever the package index has them. Its digest:")
         lines.append(f"    {settings.name}/{platform} {conda_digest(lock, settings.name, platform).digest}")
-    if not settings.cuda and platform.startswith("linux"):
+    if not settings.cuda and row(platform).system.index_cuda:
         lines.append("The index has only the CUDA build of PyTorch for Linux; it runs on the CPU too.")
     lines.append(f"Question: sha256 {hashlib.sha256(chr(10).join(question).encode()).hexdigest()}")
     return lines

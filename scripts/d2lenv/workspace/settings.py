@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.facts.platforms import PLATFORMS
+from d2lenv.facts.platforms import ROWS
 from d2lenv.workspace.manifest import Workspace
 
 
@@ -109,7 +109,7 @@ class _Wrong(Exception):
 def _platforms(table: dict[str, Any]) -> tuple[str, ...]:
     platforms = tuple(str(value) for value in table.get("wheels", ()))
     for platform in platforms:
-        if platform not in PLATFORMS:
+        if platform not in ROWS:
             raise _Wrong("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
     return platforms
 

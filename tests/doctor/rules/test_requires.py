@@ -62,3 +62,13 @@ def test_met_requirements_are_fine_and_unreadable_ones_reported(env: Environment
 def test_markers_are_judged_for_the_prefix_not_for_this_python(tmp_path: Path) -> None:
     env = Environment(tmp_path / "env", python="3.9", platform="win-64")
     assert requires.markers(read_prefix(env.path))["sys_platform"] == "win32"
+
+
+@pytest.mark.parametrize("head", [b"\x7fELF" + bytes(14) + b"\xf3\x00", b"#!/bin/sh\n"])
+def test_an_unknown_platform_is_said_and_not_taken_for_this_one(env: Environment, head: bytes) -> None:
+    (env.path / "bin" / "python").write_bytes(head)
+    env.torch(requires=(*NVIDIA, 'more==2 ; python_version >= "3.8"'))
+    found = env.findings()
+    assert "D2L026" not in found
+    assert [spec for spec in commands(found["D2L033"]) if "more" in spec]
+    assert found["D2L099"].severity == "not-checked"

@@ -127,6 +127,8 @@ def test_a_python_without_an_environment_says_its_version_in_a_header(tmp_path: 
         (b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01", "osx-arm64"),
         (b"\xcf\xfa\xed\xfe\x07\x00\x00\x01", "osx-64"),
         (b"\x7fELF" + bytes(14) + b"\xb7\x00", "linux-aarch64"),
+        (b"MZ" + bytes(58) + b"\x40\0\0\0" + b"PE\0\0\x64\x86", "win-64"),
+        (b"MZ" + bytes(58) + b"\x40\0\0\0" + b"PE\0\0\x64\xaa", ""),
         (b"\x7fELF", ""),
         (b"#!/bin/sh\n", ""),
     ],

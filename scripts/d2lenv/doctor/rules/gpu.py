@@ -9,6 +9,7 @@ from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, joined, parsed
 from d2lenv.doctor.probe.hardware import Device
+from d2lenv.facts import platforms
 from d2lenv.facts import torch as matrix
 
 _WANTED_MEMORY = 8 * 10**9
@@ -17,10 +18,8 @@ _DRIVERS = "https://www.nvidia.com/drivers"
 
 def _foreign(context: Context) -> bool:
     """Whether the prefix was made for another kind of machine than this one."""
-    system = {"linux": "Linux", "osx": "Darwin", "win": "Windows"}.get(
-        context.prefix.platform.partition("-")[0]
-    )
-    return system is not None and system != context.machine.system
+    system = platforms.system_of(context.prefix.platform)
+    return system is not None and system.name != context.machine.system
 
 
 def _cuda_build(context: Context) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution
+from d2lenv.facts import platforms
 from d2lenv.prefix.contents.text import read_optional
 
 _PART_2_DISK = 200 * 10**9
@@ -24,15 +25,12 @@ def other_platform(context: Context) -> Iterator[Problem]:
     """This environment was made for another operating system or processor. It cannot run here, and what
     depends on the machine was not checked."""
     prefix, machine = context.prefix, context.machine
-    system = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}.get(machine.system, "")
-    arch = {"x86_64": "64", "amd64": "64", "arm64": "arm64", "aarch64": "aarch64"}.get(
-        machine.arch.lower(), ""
-    )
-    own, _, processor = prefix.platform.partition("-")
-    if not prefix.platform or not system:
+    system, row = platforms.system_of(prefix.platform), platforms.ROWS.get(prefix.platform)
+    if system is None or machine.system == "other":
         return
     # Intel programs run on Apple silicon; that is the next finding's.
-    if own != system or (arch and processor != arch and own != "osx"):
+    processor = row is not None and machine.arch and row.machine.lower() != machine.arch.lower()
+    if system.name != machine.system or (processor and system is not platforms.MACOS):
         yield Problem(
             "warning",
             tr(

@@ -15,8 +15,9 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
-from d2lenv.facts import editions
+from d2lenv.facts import editions, platforms
 from d2lenv.facts import torch as matrix
+from d2lenv.workspace import keys
 
 # Pinned distribution → platform → the Pythons (3.8 to 3.14 were asked) for which the index has a wheel of it.
 # Established 2026-11-22 with pip's `--dry-run --no-deps --only-binary :all: --python-version --platform`.
@@ -75,12 +76,6 @@ WHEELS: Mapping[str, Mapping[str, str]] = {
         "osx-64": "3.9 3.10 3.11",
     },
 }
-_SUBDIRS = (
-    "linux-64", "linux-aarch64", "linux-armv7l", "linux-ppc64le", "linux-riscv64", "linux-s390x",
-    "osx-64", "osx-arm64", "win-64", "win-arm64",
-)  # fmt: skip
-"""The platforms that conda's channels have folders for."""
-
 _ASKED = ("3.8", "3.14")
 _LONGEST = 200
 
@@ -150,10 +145,10 @@ def _subdir(name: str) -> str:
     Raises:
         D2lEnvError: if it has not.
     """
-    if name not in _SUBDIRS:
+    if name not in keys.SUBDIRS:
         raise D2lEnvError(
             tr("there is no platform `{name}`", name=name),
-            fix=tr("take one of these: {names}", names=", ".join(_SUBDIRS)),
+            fix=tr("take one of these: {names}", names=", ".join(platforms.ROWS)),
         )
     return name
 
@@ -357,7 +352,7 @@ def plan_unknown(plan: Plan) -> Iterator[Problem]:
     ]
     if not plan.python:
         unknown.append("python")
-    if plan.platform not in matrix.LOOKED_UP:
+    if not matrix.looked_up(plan.platform):
         unknown.append("platform")
     if unknown:
         yield Problem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -12,6 +13,7 @@ from packaging.version import Version
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import TRIO, Context, Found, Problem, from_distribution, joined, parsed
+from d2lenv.facts import platforms
 from d2lenv.prefix.contents.model import Distribution, Prefix
 
 _CHECKED = (
@@ -31,43 +33,49 @@ _CHECKED = (
     "jupyter-client",
     "jupyter-server",
 )
-# (system of markers, machine, sys_platform, os_name) for a conda subdir.
-_SYSTEMS = {
-    "linux-64": ("Linux", "x86_64", "linux", "posix"),
-    "linux-aarch64": ("Linux", "aarch64", "linux", "posix"),
-    "osx-64": ("Darwin", "x86_64", "darwin", "posix"),
-    "osx-arm64": ("Darwin", "arm64", "darwin", "posix"),
-    "win-64": ("Windows", "AMD64", "win32", "nt"),
-}
+_PLATFORM_MARKER = re.compile("platform_system|platform_machine|sys_platform|os_name")
 
 
 def markers(prefix: Prefix) -> dict[str, str]:
-    """The environment that requirement markers are judged in: the prefix's Python, not this one."""
-    system, machine, platform, os_name = _SYSTEMS.get(prefix.platform, _SYSTEMS["linux-64"])
-    full = prefix.python_version
+    """Return the environment that requirement markers are judged in: the prefix's Python, not this one.
+
+    It says nothing of a platform that is not in the table.
+    """
+    row, full = platforms.ROWS.get(prefix.platform), prefix.python_version
     return {
         "python_version": prefix.python_minor,
         "python_full_version": full if full.count(".") == 2 else f"{prefix.python_minor}.0",
         "implementation_name": "cpython",
         "implementation_version": full,
         "platform_python_implementation": "CPython",
-        "platform_system": system,
-        "platform_machine": machine,
         "platform_release": "",
         "platform_version": "",
-        "sys_platform": platform,
-        "os_name": os_name,
         "extra": "",
+        **(_of_platform(row) if row else {}),
+    }
+
+
+def _of_platform(row: platforms.Subdir) -> dict[str, str]:
+    return {
+        "platform_system": row.system.name,
+        "platform_machine": row.machine,
+        "sys_platform": row.system.sys_platform,
+        "os_name": row.system.os_name,
     }
 
 
 def requirements(distribution: Distribution, environment: Mapping[str, str]) -> Iterator[Requirement]:
-    """The requirements that count for the prefix's Python; lines that are no requirement are left out."""
+    """Yield the requirements that count for the prefix's Python.
+
+    Lines that are no requirement are left out, and those that depend on a platform that is not known.
+    """
     for line in distribution.requires:
         if "extra ==" in line:
             continue  # most of the lines, and none of them asked for here
         try:
             requirement = Requirement(line)
+            if "sys_platform" not in environment and _PLATFORM_MARKER.search(str(requirement.marker)):
+                continue
             if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
                 yield requirement
         except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):

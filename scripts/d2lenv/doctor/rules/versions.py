@@ -18,6 +18,7 @@ from d2lenv.doctor.model import (
     joined,
     parsed,
 )
+from d2lenv.facts import platforms
 from d2lenv.facts import torch as matrix
 
 _MKL_WITHOUT_SYMBOL = Version("2024.1")
@@ -58,10 +59,10 @@ def _trio_install(context: Context, name: str, wanted: tuple[str, ...]) -> Comma
 def _index(context: Context, cuda: str | None) -> str:
     """PyTorch's own index for builds that the Python package index does not have; empty when it has them."""
     release = matrix.release(_torch(context))
-    if cuda is None or release is None or context.prefix.platform.startswith("osx"):
+    system = platforms.system_of(context.prefix.platform)
+    if cuda is None or release is None or system is None or not system.cuda:
         return ""
-    linux = context.prefix.platform.startswith("linux")
-    if cuda == (release.index_cuda if linux else ""):
+    if cuda == (release.index_cuda if system.index_cuda else ""):
         return ""
     return f"https://download.pytorch.org/whl/{'cu' + cuda.replace('.', '') if cuda else 'cpu'}"
 
@@ -133,7 +134,8 @@ def cpu_build(context: Context) -> Iterator[Problem]:
     On Windows and macOS pip installs this build unless it is given PyTorch's own index; in conda
     `pytorch-cuda` alone does not keep the solver from choosing it."""
     build = context.builds.get("torch")
-    if build is None or build.cuda != "" or context.prefix.platform.startswith("osx"):
+    system = platforms.system_of(context.prefix.platform)
+    if build is None or build.cuda != "" or (system is not None and not system.cuda):
         return
     wanted = [p for p in (context.prefix.conda_package("pytorch-cuda"),) if p]
     mutex = context.prefix.conda_package("pytorch-mutex")
@@ -169,8 +171,8 @@ def _locked_for_cpu(expected: Expected) -> bool:
         if package.name == "pytorch":
             return "cuda" not in package.build
         if package.name == "torch":
-            # The index's wheels for Linux are CUDA builds, the others' are not.
-            return package.version.endswith("+cpu") or not expected.platform.startswith("linux")
+            system = platforms.system_of(expected.platform)
+            return package.version.endswith("+cpu") or (system is not None and not system.index_cuda)
     return False
 
 

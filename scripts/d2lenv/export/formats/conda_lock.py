@@ -25,7 +25,7 @@ from d2lenv.base.messages import tr
 from d2lenv.export.formats.environment_yml import names_channel, selector_problem
 from d2lenv.export.formats.text import comment, scalar
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
-from d2lenv.facts.platforms import CONDA_LOCK
+from d2lenv.facts.platforms import conda_lock
 
 _VIRTUAL_TIMESTAMP = 1577854800000
 _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
@@ -249,7 +249,7 @@ def _pip_specs(wheels: Iterable[Wheel]) -> Iterator[dict[str, object]]:
 
 def _virtual(subdir: str) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
-    for name, version, build_string in CONDA_LOCK[subdir].virtual:
+    for name, version, build_string in conda_lock(subdir).virtual:
         # conda-lock repeats a build number in the build string, as its version 2 did by mistake.
         build = f"{build_string}_0" if build_string else "0"
         found[f"{name}-{version}-{build}.tar.bz2"] = {

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from d2lenv.export.formats.text import bytes_text, comment, scalar
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel, channel_name
-from d2lenv.facts.platforms import CONDA_LOCK, SERVICES
+from d2lenv.facts.platforms import SERVICES, conda_lock, in_conda_lock
 
 BINDER = ".binder/environment.yml"
 """Where Binder looks, in the root of a repository."""
@@ -136,7 +136,7 @@ def selector_problem(table: EnvironmentTable) -> str:
     subdirs = [target.subdir for target in table.targets]
     if len(set(subdirs)) < len(subdirs):
         return f"two platforms share a subdir: {', '.join(t.platform for t in table.targets)}"
-    unknown = sorted(set(subdirs) - set(CONDA_LOCK))
+    unknown = sorted({subdir for subdir in subdirs if not in_conda_lock(subdir)})
     return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""
 
 
@@ -187,7 +187,7 @@ def _with_selectors(found: dict[tuple[str, str], list[str]], indent: str, subdir
         if len(where) == len(subdirs):
             lines.append(f"{item}\n")
         else:
-            lines += [f"{item}  # [{CONDA_LOCK[subdir].selector}]\n" for subdir in sorted(where)]
+            lines += [f"{item}  # [{conda_lock(subdir).selector}]\n" for subdir in sorted(where)]
     return lines
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from d2lenv.base.files import absolute
 from d2lenv.base.messages import tr
+from d2lenv.facts import platforms
 from d2lenv.prefix.contents.conda_meta import metadata_owners, read_conda_packages
 from d2lenv.prefix.contents.distributions import read_site
 from d2lenv.prefix.contents.model import CondaPackage, Kernelspec, Kind, Prefix, Site, Unreadable
@@ -24,6 +25,7 @@ from d2lenv.prefix.contents.text import (
 )
 
 _HEADER_LIMIT = 1 << 20
+_PROGRAM_LIMIT = 4096
 
 
 def read_prefix(path: Path) -> Prefix:
@@ -41,12 +43,15 @@ def read_prefix(path: Path) -> Prefix:
     for site in sites:
         trouble.extend(site.unreadable)
     python = _python(path)
+    platform = _platform(conda, python)
+    if python is not None and platform not in platforms.ROWS:
+        trouble.append(Unreadable(python, _no_row(platform)))
     return Prefix(
         path=path,
         kind="conda" if is_folder(path / "conda-meta") else "venv" if config else _bare_kind(python, sites),
         python=python,
         python_version=version,
-        platform=_platform(conda, python),
+        platform=platform,
         sites=sites,
         conda=conda,
         kernelspecs=tuple(read_kernelspecs(path / "share" / "jupyter" / "kernels", trouble)),
@@ -174,15 +179,27 @@ def _platform(conda: tuple[CondaPackage, ...], python: Path | None) -> str:
             return package.subdir
     if python is None:
         return ""
-    if python.name.endswith(".exe"):
-        return "win-64"
     try:
         with open_file(python) as file:
-            head: bytes = file.read(20)
+            head: bytes = file.read(_PROGRAM_LIMIT)
     except (OSError, ValueError):
         return ""
+    return platforms.of_program(*_program(head))
+
+
+def _no_row(platform: str) -> str:
+    if platform:
+        return tr("nothing is known of the platform `{name}`", name=platform)
+    return tr("its first bytes name no platform that is known")
+
+
+def _program(head: bytes) -> tuple[str, int]:
+    """Return the format and the processor in a program's header, if it has 64 bits and is little endian."""
     if head[:4] == b"\x7fELF":
-        return {0x3E: "linux-64", 0xB7: "linux-aarch64"}.get(int.from_bytes(head[18:20], "little"), "")
-    if head[:4] == b"\xcf\xfa\xed\xfe":  # Mach-O, 64 bit
-        return {0x01000007: "osx-64", 0x0100000C: "osx-arm64"}.get(int.from_bytes(head[4:8], "little"), "")
-    return ""
+        return "ELF", int.from_bytes(head[18:20], "little")
+    if head[:4] == b"\xcf\xfa\xed\xfe":
+        return "Mach-O", int.from_bytes(head[4:8], "little")
+    start = int.from_bytes(head[60:64], "little")
+    if head[:2] == b"MZ" and head[start : start + 4] == b"PE\0\0":
+        return "PE", int.from_bytes(head[start + 4 : start + 6], "little")
+    return "", 0
