@@ -13,6 +13,7 @@ import pytest
 import d2lenv
 from d2lenv import doctor
 from d2lenv.base import catalogue, messages
+from d2lenv.explain import rows
 
 SOURCE = Path(d2lenv.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,7 @@ def texts_in_source() -> dict[str, str]:
     # The docstring of a finding is the explanation that the reader gets.
     for code, check in (*doctor.FINDINGS, *doctor.PLANNED):
         found[doctor.explanation_key(check)] = code
+    found.update(rows.texts())
     return found
 
 

@@ -39,6 +39,8 @@ COMMANDS = {
     "export --lock {locked}/pixi.lock --output {locked}/elsewhere --check": 1,
     "doctor {light}": 0,
     "doctor --plan python=3.12 d2l==0.17.6": 1,
+    "explain CERTIFICATE_VERIFY_FAILED --prefix {light}": 0,
+    "explain nothing": 1,
     "verify {root}/.d2lenv/tiny-wheels": 0,
     "repro tiny --engine wheels --warm": 0,
     "fingerprint tiny": 0,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform as machine
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from d2lenv.base.console import print_json
 from d2lenv.base.errors import FAILED
 from d2lenv.doctor import examine as examine_context
 from d2lenv.doctor import examine_plan, show
-from d2lenv.doctor.model import Context
+from d2lenv.doctor.model import Context, Finding
 from d2lenv.doctor.probe import deep as probing
 from d2lenv.doctor.probe import gather
 from d2lenv.doctor.rules import plan as planning
@@ -32,14 +33,7 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
     Raises:
         D2lEnvError: there is no such environment.
     """
-    cwd = Path.cwd()
-    workspace = root if root is not None else gather.workspace_root(cwd)
-    path, active = lookup.target(name, os.environ, workspace)
-    workspace = workspace or gather.workspace_root(path)
-
-    def look() -> Context:
-        return gather.gather(path, os.environ, cwd, active=active, root=workspace)
-
+    look = _looking(name, root)
     context = look()
     findings = examine_context(context)
     probes = _probe(context) if deep else ()
@@ -60,6 +54,24 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
     else:
         show.report(context, findings, probes)
     return FAILED if show.failed(findings, probes) else 0
+
+
+def examined(name: str, root: Path | None) -> tuple[Path, tuple[Finding, ...]]:
+    """Return where an environment is, and its findings.
+
+    Raises:
+        D2lEnvError: if there is no such environment.
+    """
+    context = _looking(name, root)()
+    return context.prefix.path, examine_context(context)
+
+
+def _looking(name: str | None, root: Path | None) -> Callable[[], Context]:
+    cwd = Path.cwd()
+    workspace = root if root is not None else gather.workspace_root(cwd)
+    path, active = lookup.target(name, os.environ, workspace)
+    workspace = workspace or gather.workspace_root(path)
+    return lambda: gather.gather(path, os.environ, cwd, active=active, root=workspace)
 
 
 def _probe(context: Context) -> tuple[probing.Probe, ...]:
