@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from d2lenv.facts import d2l as d2l_release
+from d2lenv.facts import d2l as d2l_releases
 
 
 @pytest.fixture(autouse=True)
 def no_released_d2l(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(d2l_release, "RELEASES", {})
+    for version, release in d2l_releases.RELEASES.items():
+        monkeypatch.setitem(d2l_releases.RELEASES, version, dataclasses.replace(release, released=None))
     monkeypatch.setenv("D2LENV_LANG", "en")

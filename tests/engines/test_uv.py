@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from d2lenv.engines import uv as engine
 from d2lenv.engines.build import Built
 from d2lenv.facts import d2l as d2l_release
 from d2lenv.facts import platforms
-from d2lenv.facts.d2l import Release
+from d2lenv.facts.d2l import Release, Released
 from d2lenv.prefix import marker
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace.pins import Difference, Pin
@@ -204,7 +205,8 @@ def write_d2l(tmp_path: Path, house: Path, text: str) -> None:
 
 
 def release(text: str) -> Release:
-    return Release("1.0.3", "en", "0" * 64, {"d2l/torch.py": hashlib.sha256(text.encode()).hexdigest()})
+    released = Released("0" * 64, {"d2l/torch.py": hashlib.sha256(text.encode()).hexdigest()})
+    return dataclasses.replace(d2l_release.RELEASES["1.0.3"], released=released)
 
 
 def test_a_d2l_that_is_not_the_released_one_is_refused(tmp_path: Path, house: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -41,7 +42,8 @@ WRITTEN = {
 def _release(monkeypatch: pytest.MonkeyPatch) -> None:
     """Release 9.9 of a d2l made for the test."""
     files = {name: _sha256(text) for name, text in MODULES.items()}
-    release = d2l.Release(VERSION, "en", "0" * 64, files, {"LICENSE": _sha256(WRITTEN["LICENSE"])})
+    released = d2l.Released("0" * 64, files, {"LICENSE": _sha256(WRITTEN["LICENSE"])})
+    release = dataclasses.replace(d2l.RELEASES["1.0.3"], released=released)
     monkeypatch.setitem(d2l.RELEASES, VERSION, release)
 
 

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from d2lenv.base.messages import tr
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import TRIO, Command, Context, Finding, Severity
-from d2lenv.doctor.rules import plan
+from d2lenv.facts import d2l as releases
 from d2lenv.facts import torch as matrix
 from d2lenv.prefix.contents.model import Distribution, Prefix, Site
 
@@ -110,7 +110,7 @@ def exists(spec: str, command: Command, prefix: Prefix) -> bool:
     name, (version, _, local) = canonicalize_name(requirement.name), match[1].partition("+")
     if name in TRIO:
         return _torch_exists(name, version, local or command.index.rpartition("/")[2], prefix)
-    return not plan.no_wheel(name, version, prefix.python_minor, prefix.platform)
+    return not releases.no_wheel(name, version, prefix.python_minor, prefix.platform)
 
 
 def _torch_exists(name: str, version: str, tag: str, prefix: Prefix) -> bool:

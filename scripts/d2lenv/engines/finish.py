@@ -14,7 +14,7 @@ from d2lenv.base.messages import tr
 from d2lenv.base.process import python_module
 from d2lenv.engines import interpreters
 from d2lenv.engines.job import Engine, Job
-from d2lenv.facts import d2l as d2l_release
+from d2lenv.facts import d2l as d2l_releases
 from d2lenv.prefix import baseline, locations, marker
 
 _SHOWN = 10
@@ -95,7 +95,8 @@ def _installed_d2l(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _verify_d2l(site_packages: Path, version: str) -> None:
-    wrong = d2l_release.differing(site_packages, version) if version in d2l_release.RELEASES else {}
+    released = d2l_releases.released(version)
+    wrong = d2l_releases.differing(site_packages, released) if released else {}
     if wrong:
         raise D2lEnvError(
             tr("the d2l that was installed is not the released {version}", version=version),

@@ -33,7 +33,7 @@ _DISTRIBUTION = "d2l"
 
 def known(name: str, version: str) -> bool:
     """Return True if it is known what ``name`` in ``version`` installs."""
-    return name == _DISTRIBUTION and version in d2l.RELEASES
+    return name == _DISTRIBUTION and d2l.released(version) is not None
 
 
 def package_problems(tree: Tree, version: str) -> list[str]:
@@ -76,7 +76,8 @@ def installed_problems(prefix: Path, package: CondaPackage) -> list[str]:
 
 def _problems(paths: Mapping[str, Path], version: str) -> list[str]:
     """Compare the files at ``paths`` (path below site-packages → file) with the release."""
-    release = d2l.RELEASES[version]
+    release = d2l.released(version)
+    assert release is not None  # `known` was asked before
     info = f"{_DISTRIBUTION}-{version}.dist-info/"
     digests = {**release.files, **{info + name: digest for name, digest in release.metadata.items()}}
     limits = {info + name: limit for name, limit in _WRITTEN.items()}

@@ -28,7 +28,7 @@ Level = Literal["error", "note"]
 WITHOUT_HASH = frozenset(
     {
         # Published 2024-02-16; its address and dependencies are public, its hash is not known to the
-        # channel snapshot. d2l_release.py holds the digests of the files inside, to prove an installation.
+        # channel snapshot. facts/d2l.py holds the digests of the files inside, to prove an installation.
         "https://conda.anaconda.org/conda-forge/noarch/d2l-1.0.3-pyhd8ed1ab_0.conda",
     }
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d2lenv.doctor.probe import gather
-from d2lenv.facts import editions
+from d2lenv.facts import d2l as releases
 from doctor.environments import Environment, commands, spoil
 
 
@@ -199,7 +199,7 @@ def test_notebooks_that_are_broken_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_no_name_belongs_to_both_editions() -> None:
-    assert not editions.ONLY["zh"] & editions.ONLY["en"]
+    assert not releases.ONLY["zh"] & releases.ONLY["en"]
 
 
 def test_the_chinese_books_repository_gives_2_0_0(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from d2lenv.doctor.model import Expected, Locked
 from d2lenv.doctor.rules import drift
-from d2lenv.facts import d2l as d2l_release
+from d2lenv.facts import d2l as d2l_releases
 from d2lenv.prefix.contents.prefix import read_prefix
 from doctor.environments import Environment, commands, spoil
 
@@ -169,8 +170,9 @@ def test_d2ls_files_are_compared_with_the_released_ones(
     import hashlib
 
     digest = hashlib.sha256(b"released\n").hexdigest()
-    release = d2l_release.Release("1.0.3", "en", "", {"d2l/torch.py": digest})
-    monkeypatch.setattr(d2l_release, "RELEASES", {"1.0.3": release})
+    released = d2l_releases.Released("", {"d2l/torch.py": digest})
+    release = dataclasses.replace(d2l_releases.RELEASES["1.0.3"], released=released)
+    monkeypatch.setitem(d2l_releases.RELEASES, "1.0.3", release)
     env = Environment(tmp_path / "env")
     env.dist("d2l", "1.0.3", files={"d2l/torch.py": "released\n"})
     assert "D2L086" not in env.findings()

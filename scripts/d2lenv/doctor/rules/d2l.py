@@ -13,7 +13,7 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution, joined, parsed
 from d2lenv.doctor.rules import requires
-from d2lenv.facts import editions
+from d2lenv.facts import d2l as releases
 from d2lenv.prefix.contents.model import Distribution
 from d2lenv.prefix.contents.text import read_text
 
@@ -39,8 +39,8 @@ def edition(context: Context) -> Iterator[Problem]:
     found = _d2l(context)
     if found is None:
         return
-    release = editions.release(found.version)
-    zh = editions.edition(found.version) == "zh"
+    release = releases.release(found.version)
+    zh = releases.edition(found.version) == "zh"
     book = tr("the Chinese edition, zh.d2l.ai") if zh else tr("the English edition, d2l.ai")
     yield Problem(
         "info",
@@ -62,7 +62,7 @@ def pins(context: Context) -> Iterator[Problem]:
     a newer matplotlib, pandas or numpy changes what the notebooks show or stops them. Whatever is
     installed after d2l may replace them; install d2l last, or its pins again."""
     found = _d2l(context)
-    release = editions.release(found.version) if found else None
+    release = releases.release(found.version) if found else None
     if found is None or release is None:
         return
     for name, wanted in release.pins.items():
@@ -131,7 +131,7 @@ def python_without_wheels(context: Context) -> Iterator[Problem]:
     """d2l's pinned versions have no wheels for this Python: pip tries to compile old sources and fails after
     minutes, or d2l stays without them. The book's own Python is the way out."""
     found, minor = _d2l(context), context.prefix.python_minor
-    release = editions.release(found.version) if found else None
+    release = releases.release(found.version) if found else None
     if found is None or release is None or not minor:
         return
     from d2lenv.doctor.rules import plan
@@ -175,7 +175,7 @@ def other_frameworks(context: Context) -> Iterator[Problem]:
         return
     shipped = _shipped(found)
     missing = {m: names for m in shipped if m != "torch" and (names := _missing(context, found, m))}
-    release = editions.release(found.version)
+    release = releases.release(found.version)
     absent = [m for m in ("mxnet", "tensorflow", "paddle", "jax") if release and m not in release.modules]
     if missing or absent:
         yield Problem(
@@ -258,7 +258,7 @@ def _bring(context: Context, d2l: Distribution, names: list[str]) -> Iterator[Co
 def _pinned(context: Context, d2l: Distribution, names: list[str]) -> Iterator[str]:
     from d2lenv.facts import torch as matrix
 
-    release = editions.release(d2l.version)
+    release = releases.release(d2l.version)
     torch = matrix.release(context.version("torch"))
     for name in names:
         if release and name in release.pins:
@@ -308,14 +308,14 @@ def notebooks_of_the_other_edition(context: Context) -> Iterator[Problem]:
     found = _d2l(context)
     if found is None:
         return
-    other: editions.Edition = "en" if editions.edition(found.version) == "zh" else "zh"
+    other: releases.Edition = "en" if releases.edition(found.version) == "zh" else "zh"
     seen = [
-        (n, sorted(n.names & editions.ONLY[other]))
+        (n, sorted(n.names & releases.ONLY[other]))
         for n in context.notebooks
-        if n.names & editions.ONLY[other]
+        if n.names & releases.ONLY[other]
     ]
     if seen:
-        version = editions.NEWEST[other]
+        version = releases.newest(other)
         yield Problem(
             # A folder where few of them do holds both editions on purpose, as this project's does.
             "warning" if 2 * len(seen) >= len(context.notebooks) else "info",

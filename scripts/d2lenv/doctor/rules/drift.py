@@ -13,7 +13,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
-from d2lenv.facts import d2l as d2l_release
+from d2lenv.facts import d2l as d2l_releases
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_text
 
@@ -268,9 +268,10 @@ def d2l_files(context: Context) -> Iterator[Problem]:
     them off: the notebooks may behave differently from the book. `#@save` in the book does not write into
     these files; it only marks code that d2l already contains."""
     d2l = context.prefix.find("d2l")
-    if d2l is None or d2l.version not in d2l_release.RELEASES or d2l.editable:
+    released = d2l_releases.released(d2l.version) if d2l else None
+    if d2l is None or released is None or d2l.editable:
         return
-    differing = d2l_release.differing(d2l.site, d2l.version)
+    differing = d2l_releases.differing(d2l.site, released)
     if differing:
         yield Problem(
             "warning",

@@ -19,7 +19,7 @@ from d2lenv.doctor.model import (
     from_distribution,
     joined,
 )
-from d2lenv.facts import editions
+from d2lenv.facts import d2l as releases
 from d2lenv.facts import torch as matrix
 
 # Import name → (name on the Python package index, name in conda), as far as the three differ.
@@ -116,7 +116,7 @@ def torch_missing(context: Context) -> Iterator[Problem]:
         return
     torch = (
         "1.12.0"
-        if editions.edition(context.version("d2l")) == "zh"
+        if releases.edition(context.version("d2l")) == "zh"
         else matrix.fitting(context.prefix.python_minor)
     )
     specs = (f"torch=={torch}", f"torchvision=={matrix.RELEASES[torch].vision[0]}") if torch else ()

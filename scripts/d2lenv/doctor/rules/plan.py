@@ -15,68 +15,11 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
-from d2lenv.facts import editions, platforms
+from d2lenv.facts import d2l as releases
+from d2lenv.facts import platforms
 from d2lenv.facts import torch as matrix
 from d2lenv.workspace import keys
 
-# Pinned distribution → platform → the Pythons (3.8 to 3.14 were asked) for which the index has a wheel of it.
-# Established 2026-11-22 with pip's `--dry-run --no-deps --only-binary :all: --python-version --platform`.
-WHEELS: Mapping[str, Mapping[str, str]] = {
-    "numpy==1.18.5": {"linux-64": "3.8", "win-64": "3.8", "osx-arm64": "", "osx-64": "3.8"},
-    "numpy==1.21.5": {
-        "linux-64": "3.8 3.9 3.10",
-        "win-64": "3.8 3.9 3.10",
-        "osx-arm64": "3.8 3.9 3.10",
-        "osx-64": "3.8 3.9 3.10",
-    },
-    "numpy==1.22.2": {
-        "linux-64": "3.8 3.9 3.10",
-        "win-64": "3.8 3.9 3.10",
-        "osx-arm64": "3.8 3.9 3.10",
-        "osx-64": "3.8 3.9 3.10",
-    },
-    "numpy==1.23.5": {
-        "linux-64": "3.8 3.9 3.10 3.11",
-        "win-64": "3.8 3.9 3.10 3.11",
-        "osx-arm64": "3.8 3.9 3.10 3.11",
-        "osx-64": "3.8 3.9 3.10 3.11",
-    },
-    "pandas==1.2.2": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
-    "pandas==1.2.4": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
-    "pandas==2.0.3": {
-        "linux-64": "3.8 3.9 3.10 3.11",
-        "win-64": "3.8 3.9 3.10 3.11",
-        "osx-arm64": "3.8 3.9 3.10 3.11",
-        "osx-64": "3.8 3.9 3.10 3.11",
-    },
-    "matplotlib==3.3.3": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
-    "matplotlib==3.4": {"linux-64": "3.8 3.9", "win-64": "3.8 3.9", "osx-arm64": "", "osx-64": "3.8 3.9"},
-    "matplotlib==3.5.1": {
-        "linux-64": "3.8 3.9 3.10",
-        "win-64": "3.8 3.9 3.10",
-        "osx-arm64": "3.8 3.9 3.10",
-        "osx-64": "3.8 3.9 3.10",
-    },
-    "matplotlib==3.7.2": {
-        "linux-64": "3.8 3.9 3.10 3.11",
-        "win-64": "3.8 3.9 3.10 3.11",
-        "osx-arm64": "3.8 3.9 3.10 3.11",
-        "osx-64": "3.8 3.9 3.10 3.11",
-    },
-    "scipy==1.10.1": {
-        "linux-64": "3.8 3.9 3.10 3.11",
-        "win-64": "3.8 3.9 3.10 3.11",
-        "osx-arm64": "3.8 3.9 3.10 3.11",
-        "osx-64": "3.8 3.9 3.10 3.11",
-    },
-    "scipy==1.11.1": {
-        "linux-64": "3.9 3.10 3.11",
-        "win-64": "3.9 3.10 3.11",
-        "osx-arm64": "3.9 3.10 3.11",
-        "osx-64": "3.9 3.10 3.11",
-    },
-}
-_ASKED = ("3.8", "3.14")
 _LONGEST = 200
 
 
@@ -153,22 +96,15 @@ def _subdir(name: str) -> str:
     return name
 
 
-def pins_without_wheels(release: editions.Release, python: str, platform: str) -> tuple[str, ...]:
+def pins_without_wheels(release: releases.Release, python: str, platform: str) -> tuple[str, ...]:
     """The pinned distributions of which the index has no wheel for this Python; those not looked up count as
     fine."""
-    return tuple(name for name, version in release.pins.items() if no_wheel(name, version, python, platform))
+    return tuple(
+        name for name, version in release.pins.items() if releases.no_wheel(name, version, python, platform)
+    )
 
 
-def no_wheel(name: str, version: str, python: str, platform: str) -> bool:
-    """Return True if the index is known to have no wheel; what was not looked up counts as fine."""
-    pythons = WHEELS.get(f"{name}=={version}", {}).get(platform)
-    if pythons is None or not python:
-        return False
-    asked = Version(_ASKED[0]) <= Version(python) <= Version(_ASKED[1])
-    return not asked or python not in pythons.split()
-
-
-def _way_out(release: editions.Release, d2l: str, platform: str) -> tuple[Command, ...]:
+def _way_out(release: releases.Release, d2l: str, platform: str) -> tuple[Command, ...]:
     torch, vision, python = release.torch
     if platform == "osx-arm64" and pins_without_wheels(release, python, platform):
         # No Python of Apple silicon has them; an Intel one, which macOS translates, does.
@@ -182,9 +118,9 @@ def _way_out(release: editions.Release, d2l: str, platform: str) -> tuple[Comman
     )
 
 
-def _asked(plan: Plan) -> tuple[str, editions.Release] | None:
-    version = plan.taken("d2l", editions.RELEASES)
-    release = editions.release(version)
+def _asked(plan: Plan) -> tuple[str, releases.Release] | None:
+    version = plan.taken("d2l", releases.RELEASES)
+    release = releases.release(version)
     return (version, release) if release else None
 
 
@@ -211,7 +147,7 @@ def plan_pins(plan: Plan) -> Iterator[Problem]:
                     ),
                 )
                 for name in lacking
-                for pythons in (WHEELS[f"{name}=={release.pins[name]}"].get(plan.platform, ""),)
+                for pythons in (releases.WHEELS[f"{name}=={release.pins[name]}"].get(plan.platform, ""),)
             ),
             _way_out(release, version, plan.platform),
         )
@@ -347,7 +283,7 @@ def plan_unknown(plan: Plan) -> Iterator[Problem]:
     asked for otherwise was not judged."""
     unknown = [
         name
-        for name, known in (("d2l", editions.RELEASES), ("torch", matrix.RELEASES))
+        for name, known in (("d2l", releases.RELEASES), ("torch", matrix.RELEASES))
         if name in plan.specs and plan.taken(name, known if name == "d2l" else ()) not in known
     ]
     if not plan.python:

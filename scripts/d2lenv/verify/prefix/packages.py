@@ -109,10 +109,11 @@ def _installed_by(distribution: Distribution) -> str:
 
 def _check_d2l(look: Examination) -> None:
     installed = look.prefix.find("d2l")
-    if installed is None or installed.version not in d2l_releases.RELEASES:
+    release = d2l_releases.released(installed.version) if installed else None
+    if installed is None or release is None:
         return
     site = installed.site.relative_to(look.prefix.path).as_posix()
-    released = {f"{site}/{name}": sha for name, sha in d2l_releases.RELEASES[installed.version].files.items()}
+    released = {f"{site}/{name}": sha for name, sha in release.files.items()}
     files = [entry for path in released if (entry := look.tree.entries.get(path))]
     found, _unreadable = digests(look.tree.root, files)
     for path, wanted in released.items():
