@@ -99,9 +99,9 @@ def test_a_build_that_is_offered_for_a_gpu_exists_and_runs_on_it(
     version, cuda = served
     assert matrix.made_for(version, python)
     assert matrix.has_build(version, cuda, platform)
-    known = matrix.architectures(version, cuda)
+    known = matrix.code_of(version, cuda)
     assert known is not None
-    assert matrix.runs_on(CARDS[card], *known)
+    assert matrix.runs_on(CARDS[card], known)
     same = matrix.cuda_for(torch, CARDS[card], platform) if matrix.made_for(torch, python) else ""
     if same:  # the same release is the smallest change
         assert (version, cuda) == (torch, same)

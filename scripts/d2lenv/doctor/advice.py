@@ -126,7 +126,7 @@ def _torch_exists(name: str, version: str, tag: str, prefix: Prefix) -> bool:
     return matrix.has_build(torch, f"{tag[2:4]}.{tag[4:]}", prefix.platform)
 
 
-def _versions(name: str, torch: str, release: matrix.Release) -> tuple[str, ...]:
+def _versions(name: str, torch: str, release: matrix.TorchRelease) -> tuple[str, ...]:
     return {"torch": (torch,), "torchvision": release.vision, "torchaudio": release.audio}[name]
 
 

@@ -15,7 +15,8 @@ so."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from packaging.version import Version
 
@@ -23,86 +24,96 @@ from d2lenv.facts import platforms
 
 
 @dataclass(frozen=True)
-class Release:
+class Code:
+    """The GPUs that a build has code for.
+
+    Attributes:
+        numbers: sm numbers of its machine code.
+        ptx: the compute capability of its PTX, which the driver compiles for anything newer; 0 for none.
+    """
+
+    numbers: tuple[int, ...]
+    ptx: int = 0
+
+
+@dataclass(frozen=True)
+class TorchRelease:
     """One release of torch.
 
     Attributes:
         vision: torchvision versions made for it, the index's one first.
         audio: torchaudio versions made for it; empty where none was published or none is known.
         pythons: first and last Python with a Linux wheel.
-        cuda: CUDA versions of its builds; empty when not known.
+        builds: CUDA version of each build → its code; empty when not known.
         index_cuda: CUDA version of the Linux wheel on the Python package index; empty when not known.
     """
 
     vision: tuple[str, ...]
     audio: tuple[str, ...]
     pythons: tuple[str, str]
-    cuda: tuple[str, ...] = ()
+    builds: Mapping[str, Code] = field(default_factory=dict)
     index_cuda: str = ""
 
 
-RELEASES: dict[str, Release] = {
-    "1.12.0": Release(("0.13.0",), ("0.12.0",), ("3.7", "3.10"), ("10.2", "11.3", "11.6"), "10.2"),
-    "1.12.1": Release(("0.13.1",), ("0.12.1",), ("3.7", "3.10"), ("10.2", "11.3", "11.6"), "10.2"),
-    "1.13.0": Release(("0.14.0",), ("0.13.0",), ("3.7", "3.11"), ("11.6", "11.7"), "11.7"),
-    "1.13.1": Release(("0.14.1",), ("0.13.1",), ("3.7", "3.11"), ("11.6", "11.7"), "11.7"),
+_FROM_3_7 = Code((37, 50, 60, 70, 75, 80, 86))
+_AND_HOPPER = Code((37, 50, 60, 70, 75, 80, 86, 90))
+_TO_HOPPER = Code((50, 60, 70, 75, 80, 86, 90))
+_FROM_VOLTA = Code((70, 75, 80, 86, 90, 100, 120))
+_FROM_TURING = Code((75, 80, 86, 90, 100, 120))
+
+# The builds that several releases share, called after the first of them.
+_1_12 = {"10.2": Code((37, 50, 60, 70)), "11.3": _FROM_3_7, "11.6": _FROM_3_7}
+_1_13 = {"11.6": _FROM_3_7, "11.7": _FROM_3_7}
+_2_0 = {"11.7": _FROM_3_7, "11.8": _AND_HOPPER}
+_2_1 = {"11.8": _AND_HOPPER, "12.1": _TO_HOPPER}
+_2_4 = {**_2_1, "12.4": _TO_HOPPER}
+_2_6 = {"11.8": _AND_HOPPER, "12.4": _TO_HOPPER, "12.6": _TO_HOPPER}
+_2_7 = {"11.8": _AND_HOPPER, "12.6": _TO_HOPPER, "12.8": Code(_FROM_TURING.numbers, ptx=120)}
+_2_8 = {"12.6": _TO_HOPPER, "12.8": _FROM_VOLTA, "12.9": Code(_FROM_VOLTA.numbers, ptx=120)}
+_2_9 = {"12.6": _TO_HOPPER, "12.8": _FROM_VOLTA, "13.0": _FROM_TURING}
+_2_11 = {"12.6": _TO_HOPPER, "12.8": _FROM_TURING, "13.0": _FROM_TURING}
+_2_12 = {"12.6": _TO_HOPPER, "13.0": _FROM_TURING, "13.2": _FROM_TURING}
+
+RELEASES: dict[str, TorchRelease] = {
+    "1.12.0": TorchRelease(("0.13.0",), ("0.12.0",), ("3.7", "3.10"), _1_12, "10.2"),
+    "1.12.1": TorchRelease(("0.13.1",), ("0.12.1",), ("3.7", "3.10"), _1_12, "10.2"),
+    "1.13.0": TorchRelease(("0.14.0",), ("0.13.0",), ("3.7", "3.11"), _1_13, "11.7"),
+    "1.13.1": TorchRelease(("0.14.1",), ("0.13.1",), ("3.7", "3.11"), _1_13, "11.7"),
     # 0.15.0 and 2.0.0 are conda's; the wheels were replaced by 0.15.1 and 2.0.1 within days.
-    "2.0.0": Release(("0.15.1", "0.15.0"), ("2.0.1", "2.0.0"), ("3.8", "3.11"), ("11.7", "11.8"), "11.7"),
-    "2.0.1": Release(("0.15.2",), ("2.0.2",), ("3.8", "3.11"), ("11.7", "11.8"), "11.7"),
-    "2.1.0": Release(("0.16.0",), ("2.1.0",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
-    "2.1.1": Release(("0.16.1",), ("2.1.1",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
-    "2.1.2": Release(("0.16.2",), ("2.1.2",), ("3.8", "3.11"), ("11.8", "12.1"), "12.1"),
-    "2.2.0": Release(("0.17.0",), ("2.2.0",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
-    "2.2.1": Release(("0.17.1",), ("2.2.1",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
-    "2.2.2": Release(("0.17.2",), ("2.2.2",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
-    "2.3.0": Release(("0.18.0",), ("2.3.0",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
-    "2.3.1": Release(("0.18.1",), ("2.3.1",), ("3.8", "3.12"), ("11.8", "12.1"), "12.1"),
-    "2.4.0": Release(("0.19.0",), ("2.4.0",), ("3.8", "3.12"), ("11.8", "12.1", "12.4"), "12.1"),
-    "2.4.1": Release(("0.19.1",), ("2.4.1",), ("3.8", "3.12"), ("11.8", "12.1", "12.4"), "12.1"),
-    "2.5.0": Release(("0.20.0",), ("2.5.0",), ("3.9", "3.13"), ("11.8", "12.1", "12.4"), "12.4"),
-    "2.5.1": Release(("0.20.1",), ("2.5.1",), ("3.9", "3.13"), ("11.8", "12.1", "12.4"), "12.4"),
-    "2.6.0": Release(("0.21.0",), ("2.6.0",), ("3.9", "3.13"), ("11.8", "12.4", "12.6"), "12.4"),
-    "2.7.0": Release(("0.22.0",), ("2.7.0",), ("3.9", "3.13"), ("11.8", "12.6", "12.8"), "12.6"),
-    "2.7.1": Release(("0.22.1",), ("2.7.1",), ("3.9", "3.13"), ("11.8", "12.6", "12.8"), "12.6"),
-    "2.8.0": Release(("0.23.0",), ("2.8.0",), ("3.9", "3.13"), ("12.6", "12.8", "12.9"), "12.8"),
+    "2.0.0": TorchRelease(("0.15.1", "0.15.0"), ("2.0.1", "2.0.0"), ("3.8", "3.11"), _2_0, "11.7"),
+    "2.0.1": TorchRelease(("0.15.2",), ("2.0.2",), ("3.8", "3.11"), _2_0, "11.7"),
+    "2.1.0": TorchRelease(("0.16.0",), ("2.1.0",), ("3.8", "3.11"), _2_1, "12.1"),
+    "2.1.1": TorchRelease(("0.16.1",), ("2.1.1",), ("3.8", "3.11"), _2_1, "12.1"),
+    "2.1.2": TorchRelease(("0.16.2",), ("2.1.2",), ("3.8", "3.11"), _2_1, "12.1"),
+    "2.2.0": TorchRelease(("0.17.0",), ("2.2.0",), ("3.8", "3.12"), _2_1, "12.1"),
+    "2.2.1": TorchRelease(("0.17.1",), ("2.2.1",), ("3.8", "3.12"), _2_1, "12.1"),
+    "2.2.2": TorchRelease(("0.17.2",), ("2.2.2",), ("3.8", "3.12"), _2_1, "12.1"),
+    "2.3.0": TorchRelease(("0.18.0",), ("2.3.0",), ("3.8", "3.12"), _2_1, "12.1"),
+    "2.3.1": TorchRelease(("0.18.1",), ("2.3.1",), ("3.8", "3.12"), _2_1, "12.1"),
+    "2.4.0": TorchRelease(("0.19.0",), ("2.4.0",), ("3.8", "3.12"), _2_4, "12.1"),
+    "2.4.1": TorchRelease(("0.19.1",), ("2.4.1",), ("3.8", "3.12"), _2_4, "12.1"),
+    "2.5.0": TorchRelease(("0.20.0",), ("2.5.0",), ("3.9", "3.13"), _2_4, "12.4"),
+    "2.5.1": TorchRelease(("0.20.1",), ("2.5.1",), ("3.9", "3.13"), _2_4, "12.4"),
+    "2.6.0": TorchRelease(("0.21.0",), ("2.6.0",), ("3.9", "3.13"), _2_6, "12.4"),
+    "2.7.0": TorchRelease(("0.22.0",), ("2.7.0",), ("3.9", "3.13"), _2_7, "12.6"),
+    "2.7.1": TorchRelease(("0.22.1",), ("2.7.1",), ("3.9", "3.13"), _2_7, "12.6"),
+    "2.8.0": TorchRelease(("0.23.0",), ("2.8.0",), ("3.9", "3.13"), _2_8, "12.8"),
     # torchaudio's later wheels no longer say which torch they want, so no pair is known from here on.
-    "2.9.0": Release(("0.24.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
-    "2.9.1": Release(("0.24.1",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
-    "2.10.0": Release(("0.25.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "12.8"),
-    "2.11.0": Release(("0.26.0",), (), ("3.10", "3.14"), ("12.6", "12.8", "13.0"), "13.0"),
-    "2.12.0": Release(("0.27.0",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
-    "2.12.1": Release(("0.27.1",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
-    "2.13.0": Release(("0.28.0",), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
+    "2.9.0": TorchRelease(("0.24.0",), (), ("3.10", "3.14"), _2_9, "12.8"),
+    "2.9.1": TorchRelease(("0.24.1",), (), ("3.10", "3.14"), _2_9, "12.8"),
+    "2.10.0": TorchRelease(("0.25.0",), (), ("3.10", "3.14"), _2_9, "12.8"),
+    "2.11.0": TorchRelease(("0.26.0",), (), ("3.10", "3.14"), _2_11, "13.0"),
+    "2.12.0": TorchRelease(("0.27.0",), (), ("3.10", "3.14"), _2_12, "13.0"),
+    "2.12.1": TorchRelease(("0.27.1",), (), ("3.10", "3.14"), _2_12, "13.0"),
+    "2.13.0": TorchRelease(("0.28.0",), (), ("3.10", "3.14"), _2_12, "13.0"),
     # torchvision 0.29's wheels accept several torch releases; for 2.15 no list of CUDA builds was seen.
-    "2.14.0": Release((), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
-    "2.14.1": Release((), (), ("3.10", "3.14"), ("12.6", "13.0", "13.2"), "13.0"),
-    "2.15.0": Release((), (), ("3.11", "3.15"), (), "13.2"),
+    "2.14.0": TorchRelease((), (), ("3.10", "3.14"), _2_12, "13.0"),
+    "2.14.1": TorchRelease((), (), ("3.10", "3.14"), _2_12, "13.0"),
+    "2.15.0": TorchRelease((), (), ("3.11", "3.15"), {}, "13.2"),
 }
 
-_BOOK = "2.0.1"
-_FROM_3_7 = (37, 50, 60, 70, 75, 80, 86)
-_TO_HOPPER = (50, 60, 70, 75, 80, 86, 90)
-_FROM_TURING = (75, 80, 86, 90, 100, 120)
-_FROM_VOLTA = (70, 75, 80, 86, 90, 100, 120)
 
-# (first torch, last torch, CUDA) → sm numbers, and PTX of a compute capability where the build holds one.
-_ARCHITECTURES: tuple[tuple[str, str, str, tuple[int, ...], int], ...] = (
-    ("1.12", "1.12", "10.2", (37, 50, 60, 70), 0),
-    ("1.12", "2.0", "11.3", _FROM_3_7, 0),
-    ("1.12", "2.0", "11.6", _FROM_3_7, 0),
-    ("1.12", "2.0", "11.7", _FROM_3_7, 0),
-    ("2.0", "2.0", "11.8", (*_FROM_3_7, 90), 0),
-    ("2.1", "2.7", "11.8", (37, *_TO_HOPPER), 0),
-    ("2.1", "2.5", "12.1", _TO_HOPPER, 0),
-    ("2.4", "2.6", "12.4", _TO_HOPPER, 0),
-    ("2.6", "2.14", "12.6", _TO_HOPPER, 0),
-    ("2.7", "2.7", "12.8", _FROM_TURING, 120),
-    ("2.8", "2.10", "12.8", _FROM_VOLTA, 0),
-    ("2.11", "2.11", "12.8", _FROM_TURING, 0),
-    ("2.8", "2.8", "12.9", _FROM_VOLTA, 120),
-    ("2.9", "2.14", "13.0", _FROM_TURING, 0),
-    ("2.12", "2.14", "13.2", _FROM_TURING, 0),
-)
+_BOOK = "2.0.1"
 
 # CUDA major → lowest driver by minor-version compatibility (Linux, Windows), and CUDA version → the driver
 # that it was released with. NVIDIA names no Windows driver for CUDA 13: Linux's branch number stands in.
@@ -138,7 +149,7 @@ FAMILIES = {
 }
 
 
-def release(torch: str) -> Release | None:
+def release(torch: str) -> TorchRelease | None:
     """The release called ``torch`` (``2.0.1``), ``None`` when it is not in the table."""
     return RELEASES.get(torch)
 
@@ -177,7 +188,7 @@ def has_build(torch: str, cuda: str, platform: str) -> bool:
     1.12 was the first without CUDA 10.2 for Windows (pytorch.org's "previous versions" page). What is not
     known counts as published.
     """
-    builds = RELEASES[torch].cuda
+    builds = RELEASES[torch].builds
     system = platforms.system_of(platform)
     if (system is not None and not system.cuda) or (system is platforms.WINDOWS and cuda == "10.2"):
         return False
@@ -191,9 +202,9 @@ def cuda_for(torch: str, capability: tuple[int, int] | None, platform: str) -> s
     """
     fitting = [
         cuda
-        for cuda in RELEASES[torch].cuda
+        for cuda in RELEASES[torch].builds
         if has_build(torch, cuda, platform)
-        and (capability is None or ((known := architectures(torch, cuda)) and runs_on(capability, *known)))
+        and (capability is None or ((code := code_of(torch, cuda)) and runs_on(capability, code)))
     ]
     index = RELEASES[torch].index_cuda
     return index if index in fitting else max(fitting, key=Version, default="")
@@ -216,29 +227,29 @@ def conda_toolkit(torch: str, cuda: str) -> str:
     return f"{'cudatoolkit' if Version(torch) < Version('1.13') else 'pytorch-cuda'}={cuda}"
 
 
-def architectures(torch: str, cuda: str) -> tuple[tuple[int, ...], int] | None:
-    """sm numbers, and the PTX that a build holds (0 for none); ``None`` when unknown.
+def code_of(torch: str, cuda: str) -> Code | None:
+    """Return the code of a build; None when unknown.
+
+    A patch release that has no row has the code of its minor version's first one.
 
     Args:
         torch: ``2.0.1``.
         cuda: ``11.7``.
     """
-    minor = Version(".".join(torch.split(".")[:2]))
-    for first, last, build, numbers, ptx in _ARCHITECTURES:
-        if build == cuda and Version(first) <= minor <= Version(last):
-            return numbers, ptx
-    return None
+    minor = Version(torch).release[:2]
+    row = next((row for version, row in RELEASES.items() if Version(version).release[:2] == minor), None)
+    return row.builds.get(cuda) if row else None
 
 
-def runs_on(capability: tuple[int, int], numbers: tuple[int, ...], ptx: int) -> bool:
-    """Whether code for ``numbers`` runs on a GPU of ``capability``.
+def runs_on(capability: tuple[int, int], code: Code) -> bool:
+    """Return True if the code runs on a GPU of ``capability``.
 
     Machine code runs on the same major version from its minor version on (sm_86 on 8.9); the driver
     compiles PTX for anything newer.
     """
     major, minor = capability
     number = major * 10 + minor
-    return any(n // 10 == major and n <= number for n in numbers) or 0 < ptx <= number
+    return any(n // 10 == major and n <= number for n in code.numbers) or 0 < code.ptx <= number
 
 
 def minimum_driver(cuda: str, windows: bool) -> str:

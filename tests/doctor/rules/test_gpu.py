@@ -11,6 +11,7 @@ import pytest
 from d2lenv.doctor.probe import hardware
 from d2lenv.doctor.probe.hardware import Device, Gpu
 from d2lenv.facts import torch as matrix
+from d2lenv.facts.torch import Code
 from doctor.environments import LINUX, NO_GPU, Environment, commands, spoil
 
 PREFIX = Path("/no/environment")
@@ -175,11 +176,11 @@ def test_a_mac_is_told_about_mps(tmp_path: Path) -> None:
 
 
 def test_code_runs_on_the_same_major_version_and_ptx_on_anything_newer() -> None:
-    assert matrix.runs_on((8, 9), (80, 86), 0)
-    assert not matrix.runs_on((8, 0), (86,), 0)
-    assert not matrix.runs_on((9, 0), (80, 86), 0)
-    assert matrix.runs_on((12, 1), (90,), 120)
-    assert not matrix.runs_on((9, 0), (86,), 120)
+    assert matrix.runs_on((8, 9), Code((80, 86)))
+    assert not matrix.runs_on((8, 0), Code((86,)))
+    assert not matrix.runs_on((9, 0), Code((80, 86)))
+    assert matrix.runs_on((12, 1), Code((90,), 120))
+    assert not matrix.runs_on((9, 0), Code((86,), 120))
 
 
 def test_what_nvidia_smi_says_is_read() -> None:

@@ -294,8 +294,8 @@ def test_every_release_of_the_table_is_well_formed() -> None:
     for version, release in matrix.RELEASES.items():
         first, last = (tuple(int(n) for n in python.split(".")) for python in release.pythons)
         assert first <= last, version
-        for cuda in release.cuda:
-            assert matrix.architectures(version, cuda), (version, cuda)
+        for cuda in release.builds:
+            assert matrix.code_of(version, cuda), (version, cuda)
             assert matrix.minimum_driver(cuda, windows=False), cuda
 
 

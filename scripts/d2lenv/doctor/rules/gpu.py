@@ -87,11 +87,11 @@ def architecture_missing(context: Context) -> Iterator[Problem]:
     build gets `no kernel image is available for execution on the device` at the first operation, although
     `torch.cuda.is_available()` is True. A build for another CUDA version serves it."""
     cuda, torch = _cuda_build(context), context.version("torch")
-    known = matrix.architectures(torch, cuda) if cuda and parsed(torch) else None
+    known = matrix.code_of(torch, cuda) if cuda and parsed(torch) else None
     if known is None:
         return
     for device in context.gpu.devices:
-        if device.capability is None or matrix.runs_on(device.capability, *known):
+        if device.capability is None or matrix.runs_on(device.capability, known):
             continue
         yield Problem(
             "error",
@@ -107,7 +107,7 @@ def architecture_missing(context: Context) -> Iterator[Problem]:
                     device.name,
                     f"sm_{_number(device)} {matrix.FAMILIES.get(device.capability[0], '')}".strip(),
                 ),
-                Found("torch", joined(f"sm_{n}" for n in known[0]), str(context.builds["torch"].file)),
+                Found("torch", joined(f"sm_{n}" for n in known.numbers), str(context.builds["torch"].file)),
             ),
             tuple(_serving(context, torch, device.capability)),
         )
@@ -154,7 +154,7 @@ def architecture_unknown(context: Context) -> Iterator[Problem]:
     """Which GPU generations this build of torch holds code for is not in the doctor's table. `d2lenv doctor
     --deep` asks torch itself."""
     cuda, torch = _cuda_build(context), context.version("torch")
-    unknown = cuda and parsed(torch) and matrix.architectures(torch, cuda) is None
+    unknown = cuda and parsed(torch) and matrix.code_of(torch, cuda) is None
     silent = [device for device in context.gpu.devices if device.capability is None]
     if context.gpu.devices and (unknown or (cuda and silent)):
         yield Problem(
