@@ -21,14 +21,15 @@ _TOKEN = re.compile(
 )
 _QUANTIFIER = re.compile(r"\?|\{(\d+)(?:,(\d+))?\}")
 
-ALPHABET = [chr(code) for code in range(32, 127)] + list("动态链接库初始化例程失败内核服务似乎挂掉了")
+ALPHABET = [chr(code) for code in range(32, 127)]
 
 
 @cache
 def letters(source: str) -> frozenset[str]:
     """The letters that one character of a pattern stands for."""
     one = re.compile(source, re.ASCII)
-    return frozenset(character for character in ALPHABET if one.fullmatch(character))
+    found = frozenset(character for character in ALPHABET if one.fullmatch(character))
+    return found or frozenset(source)  # a Chinese character stands for itself
 
 
 @dataclass(frozen=True)
