@@ -93,6 +93,19 @@ def text(version: int, environments: Mapping[str, Env], platforms: Mapping[str, 
     return "\n".join(lines) + "\n"
 
 
+def write_named(folder: Path) -> Path:
+    """A lock with a named platform beside the bare one of its subdir; pixi writes its promise so."""
+    bare, more = pick("linux-64", "bzip2"), pick("linux-64", "bzip2", "libzlib")
+    env = Env((CONDA_FORGE,), {"linux-64": bare, "linux-cuda": more, "osx-64": pick("osx-64", "bzip2")})
+    found = text(7, {"default": env}, {"linux-cuda": "linux-64"})
+    subdir = "  subdir: linux-64\n"
+    path = folder / "pixi.lock"
+    path.write_text(
+        found.replace(subdir, subdir + "  virtual-packages:\n  - __cuda=12.8\n"), encoding="utf-8"
+    )
+    return path
+
+
 def conda_entry(version: int, record: Record) -> list[str]:
     head = [f"- conda: {json.dumps(record['url'])}"]
     if version < 6:

@@ -13,7 +13,7 @@ import rattler
 
 from channelkit import HEAD, MANIFEST, record, small_snapshot, write_channel, write_snapshot, write_workspace
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.solve import conda
+from d2lenv.solve import again, check, conda
 from d2lenv.solve.conda import Snapshot
 from d2lenv.workspace import channels, lockfile, manifest
 from d2lenv.workspace.manifest import Workspace
@@ -369,3 +369,76 @@ def test_a_record_that_the_channel_no_longer_has_stays_locked(tmp_path: Path, sn
     path.write_text(json.dumps(data), encoding="utf-8")
     solution = conda.solve_workspace(space, Snapshot(snapshot.folder), preferred=old)
     assert versions(solution)["app"] == "main 2.0"
+
+
+NAMED = """\
+[workspace]
+name = "small"
+channels = ["main", "extra"]
+platforms = [{ name = "linux-64-cuda", platform = "linux-64", cuda = "12.8" }, "linux-64"]
+
+[dependencies]
+app = "*"
+"""
+
+
+def named_snapshot(folder: Path) -> Snapshot:
+    gpu = record("app", build="gpu_1", depends=("__cuda >=12.6",), subdir="linux-64") | {"build_number": 1}
+    return Snapshot(write_snapshot(folder, [record("app"), gpu], []))
+
+
+def test_a_named_platform_is_solved_with_what_it_promises(tmp_path: Path) -> None:
+    space = space_of(tmp_path, NAMED)
+    solution = conda.solve_workspace(space, named_snapshot(tmp_path / "channels"))
+    builds = {platform: str(records[0].build) for (_, platform), records in solution.items()}
+    assert builds == {"linux-64": "0", "linux-64-cuda": "gpu_1"}
+    # As pixi 0.77.0 writes it (2026-11-24).
+    assert conda.lock_text(conda.build_lock(space, solution)).startswith(
+        """\
+version: 7
+platforms:
+- name: linux-64
+  virtual-packages:
+  - __unix=0=0
+  - __linux=4.18
+  - __glibc=2.28
+  - __archspec=0=x86_64
+- name: p1
+  subdir: linux-64
+  virtual-packages:
+  - __cuda=12.8
+  - __unix=0=0
+  - __linux=4.18
+  - __glibc=2.28
+  - __archspec=0=x86_64
+environments:
+  default:
+    channels:
+    - url: https://conda.anaconda.org/main/
+    - url: https://conda.anaconda.org/extra/
+    packages:
+      linux-64:
+      - conda: https://conda.anaconda.org/main/noarch/app-1.0-0.conda
+      p1:
+      - conda: https://conda.anaconda.org/main/linux-64/app-1.0-gpu_1.conda
+"""
+    )
+
+
+def test_a_lock_with_a_named_platform_satisfies_its_manifest_alone(tmp_path: Path) -> None:
+    space = space_of(tmp_path, NAMED)
+    locked(space, conda.solve_workspace(space, named_snapshot(tmp_path / "channels")))
+    assert not check.check(space, lockfile.of(space), None)
+    assert not again.solve_again(space, lockfile.of(space))
+    stricter = space_of(tmp_path, NAMED.replace("12.8", "12.9"))
+    told = [remark.message for remark in check.check(stricter, lockfile.of(stricter), None)]
+    assert told == ["the lock lacks this platform", "pixi.toml does not have this platform"]
+
+
+def test_the_wrong_promise_of_a_named_platform_is_found(tmp_path: Path) -> None:
+    space = space_of(tmp_path, NAMED)
+    locked(space, conda.solve_workspace(space, named_snapshot(tmp_path / "channels")))
+    text = space.lock.read_text(encoding="utf-8").replace("p1", "linux-64-cuda")
+    space.lock.write_text(text.replace("__cuda=12.8", "__cuda=12.0"), encoding="utf-8")
+    (told,) = check.check(space, lockfile.of(space), None)
+    assert "['__cuda=12.0', '-__cuda=12.8']" in told.message

@@ -249,10 +249,25 @@ UNSUPPORTED = {
         "[workspace] channels",
         "channels that are tables",
     ),
-    "named platform": (
-        HEAD.replace('"linux-64"', '{name = "gpu", platform = "linux-64", cuda = "12"}'),
+    "platform for a processor": (
+        HEAD.replace('"linux-64"', '{platform = "linux-64", archspec = "x86_64_v3"}'),
         "[workspace] platforms",
-        "platforms that are tables",
+        "`archspec` of a platform",
+    ),
+    "platform with a raw virtual package": (
+        HEAD.replace('"linux-64"', '{name = "gpu", platform = "linux-64", __cuda = "12"}'),
+        "[workspace] platforms",
+        "`__cuda` of a platform",
+    ),
+    "platform for a compute capability": (
+        HEAD.replace('"linux-64"', '{platform = "linux-64", cuda = {driver = "12", arch = "9"}}'),
+        "[workspace] platforms",
+        "`cuda.arch`",
+    ),
+    "two names for one platform": (
+        HEAD.replace('"linux-64"', '"linux-64", {name = "other", platform = "linux-64", glibc = "2.28"}'),
+        "[workspace] platforms",
+        "two names for one platform",
     ),
     "platform that we do not serve": (
         HEAD.replace('"linux-64"', '"linux-ppc64le"'),

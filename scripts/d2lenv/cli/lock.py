@@ -63,7 +63,7 @@ def _lock_wheels(workspace: Workspace, moved: frozenset[str], update_all: bool) 
     from d2lenv.solve import wheels
     from d2lenv.workspace import lockfile, settings
 
-    locked, chosen = lockfile.read(workspace.lock), settings.load(workspace)
+    locked, chosen = lockfile.of(workspace), settings.load(workspace)
     for path in wheels.lock_wheels(workspace, locked, chosen, update=moved, update_all=update_all, say=note):
         note(tr("{path} written", path=path.relative_to(workspace.root)))
 
@@ -87,7 +87,7 @@ def check(place: shared.Place, solve_again: bool, as_json: bool) -> int:
     from d2lenv.workspace import lockfile
 
     workspace = place.workspace()
-    locked = lockfile.read(workspace.lock)
+    locked = lockfile.of(workspace)
     remarks = check.check(workspace, locked, lockfile.read_digests(workspace.root / lockfile.DIGESTS))
     if solve_again:
         remarks += again.solve_again(workspace, locked)

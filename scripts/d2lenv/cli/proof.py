@@ -102,7 +102,7 @@ def repro(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help=mark("Also of what is installed there; with an environment's name, whoever installed it."),
 )
-@shared.option("--platform", help=mark("Conda subdir (default: this machine's)."))
+@shared.option("--platform", help=mark("Platform, as linux-64 (default: this machine's)."))
 @shared.option(
     "--json", "as_json", is_flag=True, help=mark("One JSON document, with every line that was hashed.")
 )
@@ -111,16 +111,17 @@ def fingerprint(
     place: shared.Place, environment: str | None, prefix: Path | None, platform: str | None, as_json: bool
 ) -> None:
     from d2lenv.base.console import print_json
-    from d2lenv.facts import platforms
     from d2lenv.verify import fingerprint
+    from d2lenv.workspace import host
 
     if environment is None and prefix is None:
         raise click.UsageError(tr("give an environment, or --prefix DIR"))
     if prefix is not None:
         found = [*fingerprint.of_prefix(place.workspace(), prefix.absolute(), environment or "")]
     else:
-        subdir = platform or platforms.current()
-        found = [fingerprint.of_environment(place.workspace(), str(environment), subdir)]
+        workspace, name = place.workspace(), str(environment)
+        wanted = platform or host.platform_for(workspace, name)
+        found = [fingerprint.of_environment(workspace, name, wanted)]
     if as_json:
         print_json("fingerprint", True, {"fingerprints": [one.as_json() for one in found]})
     else:

@@ -18,7 +18,6 @@ from d2lenv.engines import find, place
 from d2lenv.engines.find import AUTO, ENGINES
 from d2lenv.engines.finish import finish
 from d2lenv.engines.job import Job
-from d2lenv.facts import platforms
 from d2lenv.prefix import locations
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import pins as pinned
@@ -82,8 +81,7 @@ def build(
         D2lEnvError: if no engine serves it here, or the build failed; an old prefix is then still usable.
     """
     variant = settings.get(workspace, name)
-    platform = platforms.current()
-    lock = lockfile.read(workspace.lock)
+    lock = lockfile.of(workspace)
 
     def job_for(engine_name: str) -> Job:
         there = (prefix or find.default_prefix(workspace, name, engine_name)).absolute()
@@ -95,7 +93,7 @@ def build(
             workspace=workspace,
             lock=lock,
             variant=variant,
-            platform=platform,
+            platform=ENGINES[engine_name].platform(workspace, name),
             prefix=there,
             building=there if ENGINES[engine_name].IN_PLACE else beside,
             fresh=fresh,

@@ -106,7 +106,7 @@ def differences_in(prefix: Path, root: Path) -> tuple[pinned.Difference, ...]:
     pins = pinned.read(workspace, name, platform)
     if pinned.digest(pins) != said["digest"]:
         return ()
-    return tuple(pinned.differences(lockfile.read(workspace.lock), name, platform, pins))
+    return tuple(pinned.differences(lockfile.of(workspace), name, platform, pins))
 
 
 def is_from(job: Job, wanted: str) -> bool:

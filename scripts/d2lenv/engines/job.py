@@ -27,7 +27,7 @@ class Job:
         workspace: the checkout.
         lock: its pixi.lock.
         variant: the environment.
-        platform: this machine's.
+        platform: the one of the environment's that this machine gets.
         prefix: where the environment will live.
         building: where it is built; renamed to ``prefix`` unless the engine builds in place.
         fresh: build anew, and trust nothing that only ``stat`` vouches for.
@@ -66,6 +66,13 @@ class Engine(Protocol):
 
     def place(self, workspace: Workspace, environment: str) -> Path:
         """Return where the environment goes unless the reader names another place."""
+
+    def platform(self, workspace: Workspace, environment: str) -> str:
+        """Return the platform of the environment that this machine gets, which pixi.toml may have named.
+
+        Raises:
+            D2lEnvError: if this distribution has nothing for this machine.
+        """
 
     def serves(self, job: Job) -> bool:
         """Return True if the lock has the environment for this engine; asks no network and no program."""

@@ -12,7 +12,16 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.engines.conda.answers import differences, digest, installed, note, packages, serves, size
+from d2lenv.engines.conda.answers import (
+    differences,
+    digest,
+    installed,
+    note,
+    packages,
+    platform,
+    serves,
+    size,
+)
 from d2lenv.engines.job import Job
 from d2lenv.workspace.manifest import Workspace
 
@@ -25,6 +34,7 @@ __all__ = [
     "note",
     "packages",
     "place",
+    "platform",
     "serves",
     "size",
     "why_not",

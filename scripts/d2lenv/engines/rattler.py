@@ -20,7 +20,16 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.engines.conda import finish
-from d2lenv.engines.conda.answers import differences, digest, installed, note, packages, serves, size
+from d2lenv.engines.conda.answers import (
+    differences,
+    digest,
+    installed,
+    note,
+    packages,
+    platform,
+    serves,
+    size,
+)
 from d2lenv.engines.conda.cache import Cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import screening, unhashed
@@ -37,6 +46,7 @@ __all__ = [
     "note",
     "packages",
     "place",
+    "platform",
     "serves",
     "size",
     "why_not",
@@ -135,7 +145,7 @@ def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> bytes:
     request = {
         "lock": str(job.lock.path.absolute()),
         "environment": job.variant.name,
-        "platform": job.platform,
+        "platform": _locked_name(job),
         "building": str(job.building),
         "prefix": str(job.prefix),
         "link_scripts": job.link_scripts,
@@ -147,6 +157,12 @@ def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> bytes:
         "progress": sys.stderr.isatty(),
     }
     return json.dumps(request).encode("ascii") + b"\n"
+
+
+def _locked_name(job: Job) -> str:
+    """Return the platform's name in pixi.lock, which the other process reads without pixi.toml."""
+    row = job.lock.platform(job.variant.name, job.platform)
+    return row.name if row else job.platform
 
 
 def _answer(installer: process.Conversation) -> tuple[str, str]:

@@ -35,6 +35,10 @@ def place(workspace: Workspace, environment: str) -> Path:
     return workspace.root / ".d2lenv" / f"{environment}-wheels"
 
 
+def platform(_workspace: Workspace, _environment: str) -> str:
+    return platforms.current()
+
+
 def serves(job: Job) -> bool:
     return job.platform in job.variant.wheels
 

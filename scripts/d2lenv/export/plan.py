@@ -55,14 +55,20 @@ def of_workspace(workspace: Workspace, request: Request) -> ExportPlan:
     Raises:
         D2lEnvError: if the lock cannot be read, has not the environments named, or holds what is refused.
     """
-    lock = lockfile.read(workspace.lock)
+    lock = lockfile.of(workspace)
     variants = settings.load(workspace)
     pinned = {name: v for name, v in variants.items() if name not in lock.environments and v.wheels}
     _check_names(lock, request.names, {*lock.environments, *pinned})
     names = request.names or [name for name, variant in variants.items() if variant.exported]
     file = f"{ENVS}/{listing.PREVIOUS}"
     hidden = [name for name, variant in variants.items() if not variant.exported]
-    release = previous.wanted(workspace.root / file, request.previous, root=workspace.root, without=hidden)
+    release = previous.wanted(
+        workspace.root / file,
+        request.previous,
+        root=workspace.root,
+        without=hidden,
+        known=workspace.platforms,
+    )
     seen: dict[str, CondaPackage] = {}
     tables = [
         previous.beside(_table(workspace, lock, name, variants.get(name), seen), release)

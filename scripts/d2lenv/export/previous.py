@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,16 @@ from d2lenv.export.table import EnvironmentTable
 from d2lenv.workspace import lockfile
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import LOCK
+from d2lenv.workspace.platforms import Platform
 
 
 def wanted(
-    file: Path, reference: str | None, *, root: Path | None, without: Collection[str]
+    file: Path,
+    reference: str | None,
+    *,
+    root: Path | None,
+    without: Collection[str],
+    known: Iterable[Platform] = (),
 ) -> PreviousRelease | None:
     """Return the release asked for, else the one that ``file`` keeps, else None.
 
@@ -28,6 +34,7 @@ def wanted(
         reference: a lock file, or a git revision of ``root``.
         root: the checkout; None where there is none to ask.
         without: environments that are not exported.
+        known: the platforms that pixi.toml has names for.
 
     Raises:
         D2lEnvError: if there is no such release, or it has no lock.
@@ -36,14 +43,14 @@ def wanted(
         return listing.read_previous(file)
     path = Path(reference)
     if path.is_file():
-        return _of_lock(path.name, lockfile.read(path), without)
+        return _of_lock(path.name, lockfile.read(path, known), without)
     if root is None:
         raise D2lEnvError(
             tr("{path} cannot be read", path=reference),
             fix=tr("with --lock, give --previous a lock file"),
             status=USAGE,
         )
-    return _of_lock(reference, _lock_at(root, reference), without)
+    return _of_lock(reference, _lock_at(root, reference, known), without)
 
 
 def beside(table: EnvironmentTable, release: PreviousRelease | None) -> EnvironmentTable:
@@ -53,7 +60,7 @@ def beside(table: EnvironmentTable, release: PreviousRelease | None) -> Environm
     return replace(table, previous_name=release.name, previous=release.environments.get(table.environment))
 
 
-def _lock_at(root: Path, revision: str) -> Lock:
+def _lock_at(root: Path, revision: str, known: Iterable[Platform]) -> Lock:
     try:
         text = git(root, "show", "--end-of-options", f"{revision}:./{LOCK}")
     except GitError as error:
@@ -61,7 +68,7 @@ def _lock_at(root: Path, revision: str) -> Lock:
     with tempfile.TemporaryDirectory() as folder:
         old = Path(folder) / LOCK
         old.write_text(text, encoding="utf-8")
-        return lockfile.read(old)
+        return lockfile.read(old, known)
 
 
 def _of_lock(name: str, lock: Lock, without: Collection[str]) -> PreviousRelease:

@@ -22,7 +22,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, Wheel
 from d2lenv.facts.names import METAPACKAGES, pypi_name_of
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import lockfile, platforms
 from d2lenv.workspace.channels import channel_url
 from d2lenv.workspace.lockfile import Lock
 
@@ -39,6 +39,7 @@ _PLAIN_URL = re.compile(
     r"https://[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]/([A-Za-z0-9_.+!=@-]+(?:/[A-Za-z0-9_.+!=@-]+)*)"
 )
 _PLAIN_ASCII = re.compile(r"[ -~]+")
+_VIRTUAL = re.compile(r"(__[a-z0-9_]+)=([A-Za-z0-9_.]+)(?:=([A-Za-z0-9_.]*))?")
 _ARCHIVES = (".conda", ".tar.bz2")
 # What pip installs from: wheels and source archives.
 _DISTRIBUTIONS = (".whl", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".zip")
@@ -97,13 +98,27 @@ def _target(lock: Lock, name: str, platform: str, seen: dict[str, CondaPackage])
         else:
             raise _built(locked.name, locked.location)
     ordered = PackageRecord.sort_topologically(records)
+    _, promised = platforms.identity(place)
     return PlatformTable(
         platform=folder_name(platform),
         subdir=subdir,
         packages=tuple(packages[record.name.normalized] for record in ordered),
         wheels=tuple(wheels[key] for key in sorted(wheels)),
         digest=lockfile.digest(lock, name, platform).digest,
+        needs=tuple(_need(platform, text) for text in sorted(promised)),
     )
+
+
+def _need(platform: str, text: str) -> str:
+    """Return ``__cuda >=12.8`` of the lock's ``__cuda=12.8``."""
+    found = _VIRTUAL.fullmatch(text)
+    if found is None:
+        raise D2lEnvError(
+            tr("the lock's platform {name} is refused", name=ascii(platform)),
+            why=tr("that is no virtual package: {text}", text=ascii(text)),
+            fix=tr("look at where the lock came from; nothing was written"),
+        )
+    return f"{found[1]} {found[3]}" if found[3] else f"{found[1]} >={found[2]}"
 
 
 def _checked(lock: Lock, record: RepoDataRecord, subdir: str, seen: dict[str, CondaPackage]) -> CondaPackage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from d2lenv.workspace.channels import CHANNEL_HOST
 from d2lenv.workspace.pins import Pin
@@ -65,11 +65,12 @@ class PlatformTable:
     """The packages of one platform.
 
     Attributes:
-        platform: the lock's name for it: usually the subdir, but format 7 allows others.
+        platform: its name: the subdir, or that of a named platform, as ``linux-64-cuda``.
         subdir: the conda subdir.
         packages: conda packages, dependencies first.
         wheels: PyPI packages by name.
         digest: sha256 (hex) of the lock's words on it; for our own lock the one in ``lock-digests.json``.
+        needs: the virtual packages that it promises beyond pixi's defaults, as ``__cuda >=12.8``.
     """
 
     platform: str
@@ -77,6 +78,12 @@ class PlatformTable:
     packages: tuple[CondaPackage, ...]
     wheels: tuple[Wheel, ...]
     digest: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def needs_note(self) -> tuple[str, ...]:
+        """Return the lines that say for which machines alone the platform is; nothing for a bare subdir."""
+        return ("", f"Only for a machine that has {', '.join(self.needs)}.") if self.needs else ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,22 @@ class EnvironmentTable:
         return any(target.wheels for target in self.targets)
 
     def target(self, subdir: str) -> PlatformTable | None:
-        """Return the table of that conda subdir, if the environment has it."""
-        return next((target for target in self.targets if target.subdir == subdir), None)
+        """Return the table of that conda subdir, if the environment has it: the one that needs least."""
+        found = [target for target in self.targets if target.subdir == subdir]
+        return min(found, key=lambda target: len(target.needs), default=None)
+
+    def parts(self) -> tuple[tuple[str, EnvironmentTable], ...]:
+        """Return the tables of which each has a subdir once, for formats that know no other name.
+
+        Where two share a subdir, each named platform stands alone. Before a table: how its files' names end.
+        """
+        subdirs = [target.subdir for target in self.targets]
+        if len(set(subdirs)) == len(subdirs):
+            return (("", self),)
+        bare = tuple(target for target in self.targets if target.platform == target.subdir)
+        named = (target for target in self.targets if target.platform != target.subdir)
+        alone = ((f"-{target.platform}", replace(self, targets=(target,))) for target in named)
+        return ((("", replace(self, targets=bare)),) if bare else ()) + tuple(alone)
 
 
 @dataclass(frozen=True)

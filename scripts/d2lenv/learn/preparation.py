@@ -48,14 +48,11 @@ def _say_if_old(
     workspace: Workspace, environment: str, engine: str, digest: str, say: Callable[[str], None]
 ) -> None:
     from d2lenv.engines import find
-    from d2lenv.facts import platforms
     from d2lenv.workspace import lockfile
 
-    platform = platforms.current()
     try:
-        wanted = find.wanted_digest(
-            workspace, environment, platform, engine, lambda: lockfile.read(workspace.lock)
-        )
+        platform = find.ENGINES[engine].platform(workspace, environment)
+        wanted = find.wanted_digest(workspace, environment, platform, engine, lambda: lockfile.of(workspace))
     except D2lEnvError as error:  # nothing to compare with is no reason not to open a lab
         say(str(error))
         return

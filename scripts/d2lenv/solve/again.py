@@ -43,13 +43,14 @@ def solve_again(workspace: Workspace, lock: Lock) -> list[Remark]:
 
 def _alone(environment: Environment, platform: str) -> Environment:
     specs = {platform: environment.specs[platform]}
-    return Environment(environment.name, environment.channels, (platform,), specs)
+    targets = {platform: environment.targets[platform]}
+    return Environment(environment.name, environment.channels, targets, specs)
 
 
 def _write_repodata(folder: Path, part: Part) -> None:
     for channel in part.environment.channels:
         name = channel.rstrip("/").rsplit("/", 1)[-1]
-        for subdir in (part.platform, "noarch"):
+        for subdir in (part.target.subdir, "noarch"):
             rows: dict[str, dict[str, object]] = {"packages": {}, "packages.conda": {}}
             for record in part.records:
                 if record.channel.rstrip("/") + "/" == channel and record.subdir == subdir:

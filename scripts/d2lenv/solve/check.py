@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 
 from d2lenv.base.console import say
 from d2lenv.base.messages import tr, trn
-from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.solve import conda
 from d2lenv.solve.rules import RULES, Part, Remark
+from d2lenv.workspace import platforms
 from d2lenv.workspace.environments import Environment
 from d2lenv.workspace.lockfile import FORMAT, Digest, Key, Lock, Recorded
 from d2lenv.workspace.lockfile import digests as lock_digests
@@ -178,7 +178,7 @@ def _platforms(lock: Lock, environment: Environment) -> Iterator[Remark]:
         if platform not in environment.platforms:
             yield Remark("platforms", name, platform, "", tr("pixi.toml does not have this platform"))
         else:
-            yield from _platform_row(lock, name, platform)
+            yield from _platform_row(lock, environment, platform)
 
 
 def _channels(lock: Lock, environment: Environment) -> Iterator[Remark]:
@@ -192,21 +192,19 @@ def _channels(lock: Lock, environment: Environment) -> Iterator[Remark]:
         yield Remark("channels", environment.name, "", "", message)
 
 
-def _platform_row(lock: Lock, environment: str, platform: str) -> Iterator[Remark]:
-    row = lock.platform(environment, platform)
-    wanted = {package.locked for package in VIRTUAL_PACKAGES[platform]}
+def _platform_row(lock: Lock, environment: Environment, platform: str) -> Iterator[Remark]:
+    row, wanted = lock.platform(environment.name, platform), environment.targets[platform]
+    assert row is not None  # `platforms` has just named it
     # pixi drops its own defaults on both sides and compares the rest: nothing else may stand here.
-    extra = sorted(set(row.virtual_packages) - wanted) if row else []
-    if row and str(row.subdir) != platform:
-        extra.append(f"subdir={row.subdir}")
-    if extra:
-        yield Remark(
-            "platforms",
-            environment,
-            platform,
-            "",
-            tr("the lock's platform row has {values}, which pixi takes for another platform", values=extra),
+    (subdir, found), (_, asked) = platforms.identity(row), platforms.identity(wanted.row)
+    values = [*sorted(found - asked), *(f"-{value}" for value in sorted(asked - found))]
+    if subdir != wanted.subdir:
+        values.append(f"subdir={row.subdir}")
+    if values:
+        message = tr(
+            "the lock's platform row has {values}, which pixi takes for another platform", values=values
         )
+        yield Remark("platforms", environment.name, platform, "", message)
 
 
 def _nothing_else(lock: Lock) -> Iterator[Remark]:

@@ -22,7 +22,6 @@ from rattler import (
     Gateway,
     LockChannel,
     LockFile,
-    LockPlatform,
     RepoDataRecord,
     SparseRepoData,
     solve,
@@ -32,10 +31,10 @@ from rattler.exceptions import FetchRepoDataError, GatewayError, SolverError
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
-from d2lenv.facts.platforms import VIRTUAL_PACKAGES
 from d2lenv.workspace.environments import Environment, Spec
 from d2lenv.workspace.lockfile import Key, Lock, record_digest
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.platforms import Platform
 
 Solution = Mapping[Key, tuple[RepoDataRecord, ...]]
 """(environment, platform) → its records, sorted by name."""
@@ -146,7 +145,7 @@ def solve_workspace(
     for environment in workspace.environments.values():
         for platform in environment.platforms:
             members = group_members(workspace, environment, platform)
-            asked = _question(environment.name, platform, members, snapshot)
+            asked = _question(environment.name, environment.targets[platform], members, snapshot)
             kept = _kept(preferred, members, platform, released)
             same = (platform, asked.channels, tuple(s.text for s in asked.specs), tuple(r.url for r in kept))
             if same not in answers:
@@ -159,8 +158,10 @@ def solve_workspace(
     return solution
 
 
-def _question(name: str, platform: str, members: list[Environment], snapshot: Snapshot | None) -> _Question:
-    specs = sorted({spec for member in members for spec in member.specs[platform]}, key=_order)
+def _question(
+    name: str, platform: Platform, members: list[Environment], snapshot: Snapshot | None
+) -> _Question:
+    specs = sorted({spec for member in members for spec in member.specs[platform.name]}, key=_order)
     channels = tuple(dict.fromkeys(channel for member in members for channel in member.channels))
     return _Question(name, platform, channels, tuple(specs), snapshot)
 
@@ -221,14 +222,14 @@ class _Question:
     """What is asked of the solver for one (environment, platform), and of whom."""
 
     environment: str
-    platform: str
+    platform: Platform
     channels: tuple[str, ...]
     specs: tuple[Spec, ...]
     snapshot: Snapshot | None
 
 
 async def _solve_one(asked: _Question, kept: list[RepoDataRecord]) -> list[RepoDataRecord]:
-    name, platform = asked.environment, asked.platform
+    name, platform = asked.environment, asked.platform.name
     try:
         kept = await _as_in_channel(kept, asked)
         return await _attempt(asked, asked.specs, kept)
@@ -254,11 +255,11 @@ async def _attempt(
     asked: _Question, specs: Iterable[Spec], kept: list[RepoDataRecord]
 ) -> list[RepoDataRecord]:
     texts = [spec.text for spec in specs]
-    virtual = [package.for_solver() for package in VIRTUAL_PACKAGES[asked.platform]]
+    virtual = [package.for_solver() for package in asked.platform.virtual_packages]
     if asked.snapshot is not None:
         return await solve_with_sparse_repodata(
             texts,
-            asked.snapshot.repodata(asked.channels, asked.platform),
+            asked.snapshot.repodata(asked.channels, asked.platform.subdir),
             locked_packages=kept,
             virtual_packages=virtual,
             channel_priority=ChannelPriority.Strict,
@@ -267,7 +268,7 @@ async def _attempt(
         [Channel(channel) for channel in asked.channels],
         texts,
         gateway=_gateway(),
-        platforms=[asked.platform, "noarch"],  # type: ignore[list-item]  # its own literal type
+        platforms=[asked.platform.subdir, "noarch"],  # type: ignore[list-item]  # its own literal type
         locked_packages=kept,
         virtual_packages=virtual,
         channel_priority=ChannelPriority.Strict,
@@ -317,11 +318,11 @@ async def _as_in_channel(kept: list[RepoDataRecord], asked: _Question) -> list[R
     names = [record.name.normalized for record in kept]
     found: Iterable[Iterable[RepoDataRecord]]
     if asked.snapshot is not None:
-        sources = asked.snapshot.repodata(asked.channels, asked.platform)
+        sources = asked.snapshot.repodata(asked.channels, asked.platform.subdir)
         found = [source.load_records(name) for source in sources for name in names]
     else:
         channels = [Channel(channel) for channel in asked.channels]
-        places = [asked.platform, "noarch"]
+        places = [asked.platform.subdir, "noarch"]
         found = await _gateway().query(channels, places, names, recursive=False)  # type: ignore[arg-type]
     fresh = {record.url: record for records in found for record in records}
     return [fresh.get(record.url, record) for record in kept]
@@ -329,17 +330,14 @@ async def _as_in_channel(kept: list[RepoDataRecord], asked: _Question) -> list[R
 
 def build_lock(workspace: Workspace, solution: Solution) -> LockFile:
     """Return the lock that pixi would write: channels with a closing slash, pixi's own platform rows."""
-    names = sorted({platform for _, platform in solution})
-    platforms = {
-        name: LockPlatform(name, virtual_packages=[package.locked for package in VIRTUAL_PACKAGES[name]])
-        for name in names
-    }
-    lock = LockFile(list(platforms.values()))
+    used = {platform for _, platform in solution}
+    rows = {platform.name: platform.row for platform in workspace.platforms if platform.name in used}
+    lock = LockFile(sorted(rows.values(), key=lambda row: row.name))
     for environment in workspace.environments.values():
         lock.set_channels(environment.name, [LockChannel(channel) for channel in environment.channels])
     for (environment_name, platform), records in solution.items():
         for record in records:
-            lock.add_conda_package(environment_name, platforms[platform], record)
+            lock.add_conda_package(environment_name, rows[platform], record)
     return lock
 
 

@@ -19,9 +19,10 @@ from rattler.exceptions import InvalidMatchSpecError
 
 from d2lenv.base.messages import tr
 from d2lenv.facts import numerics
-from d2lenv.facts.platforms import VIRTUAL_PACKAGES
+from d2lenv.facts.platforms import VirtualPackage
 from d2lenv.solve import conda
 from d2lenv.workspace.environments import Environment
+from d2lenv.workspace.platforms import Platform
 
 Level = Literal["error", "note"]
 
@@ -71,6 +72,18 @@ class Part:
     platform: str
     records: tuple[RepoDataRecord, ...]
 
+    @property
+    def target(self) -> Platform:
+        return self.environment.targets[self.platform]
+
+    @property
+    def virtual(self) -> dict[str, PackageRecord]:
+        """Return the virtual packages of its platform as records, by name."""
+        return {
+            package.name: _virtual_record(package, self.target.subdir)
+            for package in self.target.virtual_packages
+        }
+
     def remark(self, rule: str, package: str, message: str, level: Level = "error") -> Remark:
         return Remark(rule, self.environment.name, self.platform, package, message, level)
 
@@ -106,8 +119,7 @@ def _specs(part: Part) -> Iterator[Remark]:
 def _closure(part: Part) -> Iterator[Remark]:
     """Every ``depends`` of every record is satisfied by a locked record or a virtual package."""
     have: dict[str, PackageRecord] = {record.name.normalized: record for record in part.records}
-    for package in VIRTUAL_PACKAGES[part.platform]:
-        have[package.name] = _virtual_record(package.name, part.platform)
+    have.update(part.virtual)
     for record in part.records:
         for depend in record.depends:
             spec = _spec(depend)
@@ -132,8 +144,7 @@ def _closure(part: Part) -> Iterator[Remark]:
 def _constrains(part: Part) -> Iterator[Remark]:
     """No record violates another one's ``constrains``."""
     have: dict[str, PackageRecord] = {record.name.normalized: record for record in part.records}
-    for package in VIRTUAL_PACKAGES[part.platform]:
-        have[package.name] = _virtual_record(package.name, part.platform)
+    have.update(part.virtual)
     for record in part.records:
         for constrain in record.constrains:
             found = have.get(conda.depend_name(constrain))
@@ -183,7 +194,7 @@ def _wrong_address(record: RepoDataRecord, part: Part) -> Iterator[str]:
     else:
         if _slash(record.channel) != channel:
             yield tr("the record says channel {said}, its address {url}", said=record.channel, url=url)
-        yield from _wrong_file(record, url[len(channel) :].split("/"), part.platform)
+        yield from _wrong_file(record, url[len(channel) :].split("/"), part.target.subdir)
 
 
 def _wrong_file(record: RepoDataRecord, place: list[str], platform: str) -> Iterator[str]:
@@ -282,9 +293,8 @@ def _spec(text: str) -> MatchSpec | None:
 
 
 @cache
-def _virtual_record(name: str, platform: str) -> PackageRecord:
-    package = next(package for package in VIRTUAL_PACKAGES[platform] if package.name == name)
-    return package.as_record(platform)
+def _virtual_record(package: VirtualPackage, subdir: str) -> PackageRecord:
+    return package.as_record(subdir)
 
 
 def _slash(address: str | None) -> str:

@@ -42,7 +42,7 @@ def lock(
             then untouched.
     """
     with exclusive_lock(workspace.root / ".d2lenv" / "lock.lock", "d2lenv lock", say):
-        old = _old(workspace.lock, update_all)
+        old = _old(workspace, update_all)
         _known(names, old)
         if snapshot is None:
             _ask_channels(workspace)
@@ -96,12 +96,12 @@ def _tell_other_snapshot(workspace: Workspace, digest: str, say: Callable[[str],
             )
 
 
-def _old(path: Path, update_all: bool) -> Lock | None:
+def _old(workspace: Workspace, update_all: bool) -> Lock | None:
     """Return the lock so far; a damaged one stands in the way unless nothing of it is to be kept."""
-    if not path.is_file():
+    if not workspace.lock.is_file():
         return None
     try:
-        return lockfile.read(path)
+        return lockfile.of(workspace)
     except lockfile.DamagedLock:
         if not update_all:
             raise
@@ -145,7 +145,7 @@ def _write(workspace: Workspace, text: str) -> None:
 
 
 def _satisfying(workspace: Workspace, path: Path) -> Lock:
-    new = lockfile.read(path)
+    new = lockfile.read(path, workspace.platforms)
     errors = check.errors(check.check(workspace, new, None))
     if errors:
         raise D2lEnvError(

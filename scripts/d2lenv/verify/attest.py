@@ -102,7 +102,7 @@ def _tools() -> dict[str, str]:
 
 
 def _fingerprints(workspace: Workspace) -> Iterator[fingerprint.Fingerprint]:
-    for environment, platform in lockfile.read(workspace.lock).pairs():
+    for environment, platform in lockfile.of(workspace).pairs():
         yield fingerprint.of_lock(workspace, environment, platform)
     for name, variant in variants.load(workspace).items():
         for platform in variant.wheels:

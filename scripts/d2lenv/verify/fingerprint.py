@@ -92,7 +92,7 @@ def of_lock(workspace: Workspace, environment: str, platform: str) -> Fingerprin
     Raises:
         D2lEnvError: if it has not that environment.
     """
-    locked = lockfile.read(workspace.lock).records(environment, platform)
+    locked = lockfile.of(workspace).records(environment, platform)
     return _made("lock", environment, platform, (_record_line(record) for record in locked))
 
 
@@ -117,7 +117,7 @@ def of_environment(workspace: Workspace, environment: str, platform: str) -> Fin
         D2lEnvError: if there is no such environment, or neither has it for this platform.
     """
     settings.get(workspace, environment)
-    if platform in lockfile.read(workspace.lock).platforms(environment):
+    if platform in lockfile.of(workspace).platforms(environment):
         return of_lock(workspace, environment, platform)
     if pinned.path_of(workspace, environment, platform).is_file():
         return of_wheels(workspace, environment, platform)

@@ -61,7 +61,7 @@ def read_package_sets(workspace: Workspace, word: str) -> PackageSets:
     path = Path(word)
     if path.is_dir():
         if (path / MANIFEST).is_file() and (path / LOCK).is_file():
-            return _of_files(path)
+            return _of_files(path, workspace)
         return _of_prefix(path)
     if path.is_file():
         if path.suffix == ".json":
@@ -70,13 +70,13 @@ def read_package_sets(workspace: Workspace, word: str) -> PackageSets:
             pins = pinned.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
             platform = path.stem.removeprefix("requirements-")
             return {(path.absolute().parent.name, platform): dict(map(_pin, pins))}
-        return _of_lock(path)
+        return _of_lock(path, workspace)
     return _of_revision(workspace, word)
 
 
-def _of_files(root: Path) -> PackageSets:
+def _of_files(root: Path, workspace: Workspace) -> PackageSets:
     found: dict[Section, dict[tuple[str, str], PackageState]] = {
-        section: dict(packages) for section, packages in _of_lock(root / LOCK).items()
+        section: dict(packages) for section, packages in _of_lock(root / LOCK, workspace).items()
     }
     for file in sorted(root.glob("envs/*/requirements-*.txt")):
         pins = pinned.parse(file.read_text(encoding="utf-8", errors="replace"), str(file))
@@ -85,8 +85,8 @@ def _of_files(root: Path) -> PackageSets:
     return found
 
 
-def _of_lock(path: Path) -> PackageSets:
-    lock = lockfile.read(path)
+def _of_lock(path: Path, workspace: Workspace) -> PackageSets:
+    lock = lockfile.read(path, workspace.platforms)
     found: dict[Section, dict[tuple[str, str], PackageState]] = {}
     for environment, platform in lock.pairs():
         packages = found.setdefault((environment, platform), {})
@@ -214,7 +214,7 @@ def _of_revision(workspace: Workspace, revision: str) -> PackageSets:
             target.parent.mkdir(parents=True, exist_ok=True)
             text = _git(workspace.root, revision, "show", "--end-of-options", f"{revision}:./{name}")
             target.write_text(text, encoding="utf-8")
-        return _of_files(root)
+        return _of_files(root, workspace)
 
 
 def _git(root: Path, revision: str, *words: str) -> str:

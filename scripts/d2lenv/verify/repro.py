@@ -22,12 +22,11 @@ from d2lenv.base.console import document, print_table, say
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import language, printable, tr
-from d2lenv.engines import place
+from d2lenv.engines import find, place
 from d2lenv.engines.conda import answers
-from d2lenv.facts import platforms
 from d2lenv.prefix import marker
 from d2lenv.verify.prefix_diff import RULES, Comparison, compare, meaning
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import host, lockfile
 from d2lenv.workspace import settings as variants
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
@@ -112,7 +111,7 @@ def repro(
         return Reproduction(
             name,
             engine,
-            platforms.current(),
+            find.ENGINES[engine].platform(workspace, name),
             str(against or ""),
             not warm,
             (between - started, built - between, ended - built),
@@ -134,8 +133,8 @@ def _engine_of(prefix: Path, asked: str) -> str:
 
 def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *, builds: int) -> None:
     """Refuse a disk without room for the builds; the files of a prefix are those of its own cache."""
-    platform = platforms.current()
-    lock = lockfile.read(workspace.lock)
+    platform = host.platform_for(workspace, variant.name)
+    lock = lockfile.of(workspace)
     unpacked = variant.disk_gb * 1e9
     if platform in lock.platforms(variant.name):
         unpacked = max(unpacked, answers.unpacked_size(lock.records(variant.name, platform)))

@@ -12,7 +12,7 @@ several fit a platform, the later one in the file wins. Across features every sp
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,18 +21,12 @@ from rattler.exceptions import InvalidMatchSpecError
 
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import PLATFORMS
-from d2lenv.workspace import keys
+from d2lenv.workspace import keys, platforms
 from d2lenv.workspace.channels import channel_url
 from d2lenv.workspace.keys import ManifestError, Table
+from d2lenv.workspace.platforms import Platform
 
 _DEFAULT = "default"
-# The target names that fit each platform.
-_TARGETS: dict[str, frozenset[str]] = {
-    "linux-64": frozenset({"unix", "linux", "linux-64"}),
-    "osx-64": frozenset({"unix", "osx", "macos", "osx-64"}),
-    "osx-arm64": frozenset({"unix", "osx", "macos", "osx-arm64"}),
-    "win-64": frozenset({"win", "win-64"}),
-}
 
 
 @dataclass(frozen=True)
@@ -62,16 +56,21 @@ class Environment:
         name: as in ``[environments]``.
         channels: base addresses with a closing slash, highest priority first; those of the whole
             solve group where there is one, as pixi writes them into the lock.
-        platforms: sorted conda subdirs.
-        specs: platform → the dependencies there, sorted by name.
+        targets: the platforms by name, sorted.
+        specs: platform's name → the dependencies there, sorted by name.
         solve_group: environments of one group are solved together; empty for none.
     """
 
     name: str
     channels: tuple[str, ...]
-    platforms: tuple[str, ...]
+    targets: Mapping[str, Platform] = field(hash=False)
     specs: Mapping[str, tuple[Spec, ...]] = field(hash=False)
     solve_group: str = ""
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Return the names of its platforms, sorted."""
+        return tuple(self.targets)
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,13 @@ class _Feature:
         prefix: its dotted name with a closing dot, ``feature.cuda.``; empty for the default feature.
         table: its content.
         channels: its own, else the workspace's.
-        platforms: its own, else the workspace's.
+        platforms: the names that it gives; None for all of the workspace's.
     """
 
     prefix: str
     table: Table
     channels: tuple[str, ...]
-    platforms: tuple[str, ...]
+    platforms: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,14 @@ class _Head:
     """What ``[workspace]`` gives to every feature: channels, platforms and a pool of specs."""
 
     channels: tuple[str, ...]
-    platforms: tuple[str, ...]
+    platforms: tuple[Platform, ...]
     pool: Table
 
 
-def read(data: Table) -> dict[str, Environment]:
-    """Return the environments of a parsed ``pixi.toml``, ``default`` first, then in the manifest's order.
+def read(data: Table) -> tuple[dict[str, Environment], tuple[Platform, ...]]:
+    """Return the environments and the platforms of a parsed ``pixi.toml``.
+
+    The environments stand with ``default`` first, then in the manifest's order, the platforms as there.
 
     Raises:
         ManifestError: if a table names an unknown feature or platform, holds a spec that does not parse, or
@@ -113,10 +114,11 @@ def read(data: Table) -> dict[str, Environment]:
         name: _feature(head, f"feature.{name}.", table, keys.FEATURE)
         for name, table in _tables(data, "feature", "").items()
     }
-    default = _Feature("", data, head.channels, head.platforms)
+    default = _Feature("", data, head.channels, None)
     declared = {_DEFAULT: [], **_table(data, "environments", "")}
     found = {name: _environment(name, value, head, features, default) for name, value in declared.items()}
-    return {name: replace(env, channels=_group_channels(env, found)) for name, env in found.items()}
+    joined = {name: replace(env, channels=_group_channels(env, found)) for name, env in found.items()}
+    return joined, head.platforms
 
 
 def _group_channels(environment: Environment, all_of_them: Mapping[str, Environment]) -> tuple[str, ...]:
@@ -135,7 +137,7 @@ def _head(data: Table) -> _Head:
     keys.default_solver(table, name)
     return _Head(
         channels=_channels(table.get("channels", []), f"[{name}] channels"),
-        platforms=_platforms(table.get("platforms", []), f"[{name}] platforms"),
+        platforms=_workspace_platforms(table.get("platforms", []), f"[{name}] platforms"),
         pool=_table(table, "dependencies", f"{name}."),
     )
 
@@ -148,7 +150,7 @@ def _feature(head: _Head, prefix: str, table: Table, allowed: keys.Keys) -> _Fea
         prefix,
         table,
         _channels(table["channels"], f"[{name}] channels") if "channels" in table else head.channels,
-        _platforms(table["platforms"], f"[{name}] platforms") if "platforms" in table else head.platforms,
+        _platforms(table["platforms"], head, f"[{name}] platforms") if "platforms" in table else None,
     )
 
 
@@ -169,38 +171,38 @@ def _environment(
         parts.append(features[feature])
     if not table.get("no-default-feature", False):
         parts.append(default)
-    platforms = set(head.platforms).intersection(*(part.platforms for part in parts))
-    ordered = tuple(sorted(platforms))
+    chosen = platforms.chosen(head.platforms, (part.platforms for part in parts))
+    targets = {platform.name: platform for platform in sorted(chosen, key=lambda one: one.name)}
     return Environment(
         name=name,
         channels=tuple(dict.fromkeys(channel for part in parts for channel in part.channels)),
-        platforms=ordered,
-        specs={platform: _specs(parts, platform, head.pool) for platform in ordered},
+        targets=targets,
+        specs={one: _specs(parts, platform, head) for one, platform in targets.items()},
         solve_group=str(table.get("solve-group", "")),
     )
 
 
-def _specs(parts: list[_Feature], platform: str, pool: Table) -> tuple[Spec, ...]:
+def _specs(parts: list[_Feature], platform: Platform, head: _Head) -> tuple[Spec, ...]:
     found: list[Spec] = []
     for part in parts:
         merged: dict[str, Spec] = {}
-        for where, table in _dependency_tables(part, platform):
+        for where, table in _dependency_tables(part, platform, head):
             for name, value in table.items():
-                spec = _spec(name, _inherited(name, value, pool, where), where)
+                spec = _spec(name, _inherited(name, value, head.pool, where), where)
                 merged[spec.name] = spec
         found.extend(merged.values())
     return tuple(sorted(found, key=lambda spec: (spec.name, spec.where)))
 
 
-def _dependency_tables(part: _Feature, platform: str) -> Iterator[tuple[str, Table]]:
+def _dependency_tables(part: _Feature, platform: Platform, head: _Head) -> Iterator[tuple[str, Table]]:
     prefix = part.prefix
     yield f"[{prefix}dependencies]", _table(part.table, "dependencies", prefix)
     for target, table in _tables(part.table, "target", prefix).items():
         inner = f"{prefix}target.{target}"
-        if not any(target in names for names in _TARGETS.values()):
-            raise _no_platform(target, f"[{inner}]")
+        if not any(one.fits(target) for one in (*head.platforms, *map(platforms.bare, PLATFORMS))):
+            raise platforms.unknown(target, f"[{inner}]")
         keys.known(table, keys.TARGET, inner)
-        if target in _TARGETS[platform]:
+        if platform.fits(target):
             yield f"[{inner}.dependencies]", _table(table, "dependencies", f"{inner}.")
 
 
@@ -264,34 +266,27 @@ def _tables(data: Table, key: str, prefix: str) -> dict[str, Table]:
     return {name: _table(outer, name, f"{prefix}{key}.") for name in outer}
 
 
-def _platforms(values: Any, where: str) -> tuple[str, ...]:
-    for value in _list(
-        values, where, tr("expected a list of platform names"), tr("platforms that are tables")
-    ):
-        if value not in PLATFORMS:
-            raise _no_platform(value, where)
-    return tuple(sorted(set(values)))
+def _workspace_platforms(values: Any, where: str) -> tuple[Platform, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, (str, dict)) for value in values):
+        raise ManifestError(where, tr("expected a list of platform names or tables"))
+    return platforms.read(values, where)
 
 
-def _no_platform(name: str, where: str) -> ManifestError:
-    why = tr("this distribution is for {names}", names=", ".join(PLATFORMS))
-    if name in keys.SUBDIRS:
-        return ManifestError(where, why, tr("the platform `{name}`", name=name))
-    return ManifestError(where, tr("`{name}` is not a platform of this workspace", name=name))
+def _platforms(values: Any, head: _Head, where: str) -> frozenset[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ManifestError(where, tr("expected a list of platform names"))
+    for value in values:
+        if value not in PLATFORMS and all(value != platform.name for platform in head.platforms):
+            raise platforms.unknown(value, where)
+    return frozenset(values)
 
 
 def _channels(values: Any, where: str) -> tuple[str, ...]:
-    texts = _list(values, where, tr("expected a list of channel names"), tr("channels that are tables"))
+    if not isinstance(values, list) or not all(isinstance(value, (str, dict)) for value in values):
+        raise ManifestError(where, tr("expected a list of channel names"))
+    if any(isinstance(value, dict) for value in values):
+        raise ManifestError(where, tr("expected a list of channel names"), tr("channels that are tables"))
     try:
-        return tuple(channel_url(value) for value in texts)
+        return tuple(channel_url(value) for value in values)
     except ValueError as error:
         raise ManifestError(where, tr("`{name}` is not a channel", name=error)) from error
-
-
-def _list(values: Any, where: str, why: str, tables: str) -> Collection[str]:
-    """Return ``values`` if it is a list of texts; pixi also takes tables there."""
-    if not isinstance(values, list) or not all(isinstance(value, (str, dict)) for value in values):
-        raise ManifestError(where, why)
-    if any(isinstance(value, dict) for value in values):
-        raise ManifestError(where, why, tables)
-    return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from rattler.lock import LockPlatform, PypiLockedPackage
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
+from d2lenv.workspace import platforms
+from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.platforms import Platform
 
 DIGESTS = "envs/lock-digests.json"
 """Relative to the workspace: the recorded digests, committed beside the exports."""
@@ -30,6 +33,9 @@ FORMAT = 7
 
 Key = tuple[str, str]
 """(environment, platform), as ("cuda", "linux-64")."""
+
+Package = tuple[str, str, str]
+"""(name, version, build)."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,14 @@ class Lock:
         file: the lock as py-rattler has it.
         environments: name → environment, sorted by name.
         format: the number of its format, as it stands in the file.
+        names: the name of a platform in the file → the manifest's, where they differ.
     """
 
     path: Path
     file: LockFile = field(repr=False, compare=False)
     environments: Mapping[str, LockEnvironment] = field(repr=False, compare=False)
     format: int = FORMAT
+    names: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     _records: dict[Key, tuple[RepoDataRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
     _data: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -54,7 +62,7 @@ class Lock:
     def platforms(self, environment: str) -> tuple[str, ...]:
         """Return the sorted platform names of ``environment``; empty when the lock does not have it."""
         found = self.environments.get(environment)
-        return tuple(sorted(p.name for p in found.platforms())) if found else ()
+        return tuple(sorted(self._name(p) for p in found.platforms())) if found else ()
 
     def pairs(self) -> Iterator[Key]:
         """Yield every (environment, platform) of the lock, sorted."""
@@ -70,7 +78,29 @@ class Lock:
     def platform(self, environment: str, platform: str) -> LockPlatform | None:
         """Return the lock's own description of ``platform``, with its virtual packages."""
         found = self.environments.get(environment)
-        return next((p for p in found.platforms() if p.name == platform), None) if found else None
+        return next((p for p in found.platforms() if self._name(p) == platform), None) if found else None
+
+    def nearest(self, environment: str, subdir: str, installed: Collection[Package]) -> str:
+        """Return the platform of ``subdir`` whose packages are most like those that are installed.
+
+        What pixi installs does not say for which of its named platforms. ``subdir`` where there is none.
+        """
+        places = [p for p in self.platforms(environment) if self._subdir(environment, p) == subdir]
+        if len(places) < 2:
+            return places[0] if places else subdir
+
+        def shared(platform: str) -> int:
+            records = self.records(environment, platform)
+            return sum((r.name.normalized, str(r.version), str(r.build)) in installed for r in records)
+
+        return max(places, key=lambda place: (shared(place), place == subdir))
+
+    def _subdir(self, environment: str, platform: str) -> str:
+        row = self.platform(environment, platform)
+        return str(row.subdir) if row else ""
+
+    def _name(self, row: LockPlatform) -> str:
+        return self.names.get(row.name, row.name)
 
     def records(self, environment: str, platform: str) -> tuple[RepoDataRecord, ...]:
         """Return the conda records of (environment, platform), sorted by name, then address.
@@ -119,8 +149,20 @@ class DamagedLock(D2lEnvError):
     """The file is there and is no lock: cut off, not YAML, or empty."""
 
 
-def read(path: Path) -> Lock:
+def of(workspace: Workspace) -> Lock:
+    """Read the workspace's pixi.lock, with its platforms called as the manifest calls them.
+
+    Raises:
+        D2lEnvError: as :func:`read`.
+    """
+    return read(workspace.lock, workspace.platforms)
+
+
+def read(path: Path, known: Iterable[Platform] = ()) -> Lock:
     """Read a pixi.lock.
+
+    Args:
+        known: the manifest's platforms; without them each has the lock's own name, such as ``p1``.
 
     Raises:
         DamagedLock: if the file is not a lock or is cut off.
@@ -152,7 +194,9 @@ def read(path: Path) -> Lock:
     except Exception as error:  # py-rattler raises bare exceptions for bytes that are not UTF-8
         raise _not_a_lock(path, str(error)) from error
     number = re.search(rb"^version: *['\"]?(\d+)", content, re.MULTILINE)
-    return Lock(path, file, environments, int(number[1]) if number else FORMAT)
+    rows = [row for environment in environments.values() for row in environment.platforms()]
+    names = platforms.renamed(rows, known)
+    return Lock(path, file, environments, int(number[1]) if number else FORMAT, names)
 
 
 def _not_a_lock(path: Path, why: str) -> DamagedLock:

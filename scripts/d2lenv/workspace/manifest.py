@@ -13,6 +13,7 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.workspace.environments import Environment, read
 from d2lenv.workspace.keys import ManifestError
+from d2lenv.workspace.platforms import Platform
 
 MANIFEST = "pixi.toml"
 LOCK = "pixi.lock"
@@ -25,12 +26,14 @@ class Workspace:
     Attributes:
         root: the folder.
         environments: name → environment, ``default`` first, then in the manifest's order.
+        platforms: in the manifest's order, which is that of preference.
         requires_pixi: the versions of pixi that may read it, as ``>=0.71``; empty for any.
         tool: the table ``[tool.d2lenv]`` as it stands.
     """
 
     root: Path
     environments: Mapping[str, Environment] = field(hash=False)
+    platforms: tuple[Platform, ...] = ()
     requires_pixi: str = ""
     tool: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
@@ -75,14 +78,18 @@ def load(root: Path) -> Workspace:
     try:
         # pixi reads TOML 1.1; the standard library's tomllib is for 1.0 up to Python 3.14.
         data = tomli.loads(path.read_text(encoding="utf-8"))
-        environments = read(data)
+        environments, platforms = read(data)
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise _refused(path, ManifestError("", str(error))) from error
     except ManifestError as error:
         raise _refused(path, error) from error
     head = data.get("workspace", data.get("project", {}))
     return Workspace(
-        root, environments, str(head.get("requires-pixi", "")), data.get("tool", {}).get("d2lenv", {})
+        root,
+        environments,
+        platforms,
+        str(head.get("requires-pixi", "")),
+        data.get("tool", {}).get("d2lenv", {}),
     )
 
 

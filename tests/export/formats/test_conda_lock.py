@@ -90,6 +90,24 @@ def test_conda_lock_takes_our_own_content_hashes_for_up_to_date(
     assert accepted(write(one, tmp_path), mapping)
 
 
+def test_a_named_platform_is_a_lock_of_its_own(tmp_path: Path, mapping: str) -> None:
+    (one,) = tables_of(sample_locks.write_named(tmp_path))
+    plain = write(one, tmp_path)
+    named = plain.with_name("conda-lock-linux-cuda.yml")
+    assert accepted(plain, mapping)
+    names = {
+        file.name: sorted((p.platform, p.name) for p in parse_conda_lock_file(file).package)
+        for file in (plain, named)
+    }
+    assert names == {
+        "conda-lock.yml": [("linux-64", "bzip2"), ("osx-64", "bzip2")],
+        "conda-lock-linux-cuda.yml": [("linux-64", "bzip2"), ("linux-64", "libzlib")],
+    }
+    assert "# Only for a machine that has __cuda >=12.8.\n" in named.read_text(encoding="utf-8")
+    assert parse_conda_lock_file(named).metadata.sources == ["environment-linux-cuda.yml"]
+    assert (named.parent / "environment-linux-cuda.yml").is_file()
+
+
 def test_conda_lock_notices_a_changed_environment_yml(tmp_path: Path, mapping: str) -> None:
     path = tmp_path / "pixi.lock"
     path.write_text(sample_locks.good()["v6-four-platforms"], encoding="utf-8")

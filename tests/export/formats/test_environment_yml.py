@@ -143,13 +143,24 @@ def test_platforms_that_conda_lock_does_not_know_are_named(tmp_path: Path) -> No
     assert "default/environment.yml" not in environment_yml.every_package(found[0])
 
 
-def test_two_platforms_of_one_subdir_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "pixi.lock"
-    records = pick("linux-64", "bzip2")
-    env = Env((CONDA_FORGE,), {"linux-64": records, "linux-cuda": records})
-    path.write_text(text(7, {"default": env}, {"linux-cuda": "linux-64"}), encoding="utf-8")
-    (one,) = tables_of(path)
-    assert environment_yml.selector_problem(one) == "two platforms share a subdir: linux-64, linux-cuda"
+def test_a_named_platform_has_a_file_of_its_own_that_says_what_it_needs(tmp_path: Path) -> None:
+    (one,) = tables_of(sample_locks.write_named(tmp_path))
+    made = environment_yml.every_package(one)
+    assert sorted(made) == [
+        "default/environment-linux-64.yml",
+        "default/environment-linux-cuda.yml",
+        "default/environment-osx-64.yml",
+        "default/environment.yml",
+    ]
+    assert "# Only for a machine that has __cuda >=12.8.\n" in made["default/environment-linux-cuda.yml"]
+    assert "__cuda" not in made["default/environment.yml"] + made["default/environment-linux-64.yml"]
+    assert "libzlib" in made["default/environment-linux-cuda.yml"]
+    assert "libzlib" not in made["default/environment.yml"]
+
+
+def test_services_get_the_platform_that_needs_least(tmp_path: Path) -> None:
+    (one,) = tables_of(sample_locks.write_named(tmp_path))
+    assert "libzlib" not in environment_yml.studio_lab(one)["default/studio-lab.yml"]
 
 
 @pytest.mark.parametrize("name", ["v6-channel-on-another-host", "v6-channel-with-a-label"])

@@ -36,12 +36,13 @@ def expected(prefix: Prefix, root: Path | None) -> Expected | None:
     if not environment:
         return None
     stated = prefix.marker.get("platform")
-    platform = stated if isinstance(stated, str) and re.fullmatch(r"[\w-]{1,32}", stated) else prefix.platform
+    platform = stated if isinstance(stated, str) and re.fullmatch(r"[\w-]{1,64}", stated) else ""
     if engine == "wheels":
+        platform = platform or prefix.platform
         return _from_requirements(
             environment, platform, root / "envs" / environment / f"requirements-{platform}.txt"
         )
-    return _from_lock(environment, platform, root / "pixi.lock")
+    return _from_lock(environment, platform, prefix, root)
 
 
 def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
@@ -72,11 +73,16 @@ def _from_requirements(environment: str, platform: str, file: Path) -> Expected:
     return Expected(environment, platform, file, conda=False, packages=tuple(packages))
 
 
-def _from_lock(environment: str, platform: str, file: Path) -> Expected:
-    from d2lenv.workspace import lockfile  # py-rattler: half a second that other prefixes do without
+def _from_lock(environment: str, platform: str, prefix: Prefix, root: Path) -> Expected:
+    # py-rattler: half a second that other prefixes do without
+    from d2lenv.workspace import lockfile, manifest
 
+    file = root / manifest.LOCK
     try:
-        records = lockfile.read(file).records(environment, platform)
+        lock = lockfile.of(manifest.load(root))
+        installed = {(package.name, package.version, package.build) for package in prefix.conda}
+        platform = platform or lock.nearest(environment, prefix.platform, installed)
+        records = lock.records(environment, platform)
     except D2lEnvError as error:
         return Expected(environment, platform, file, conda=True, trouble=f"{error.what} {error.why}".strip())
     return Expected(

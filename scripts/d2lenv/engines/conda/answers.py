@@ -9,13 +9,16 @@ from rattler import RepoDataRecord
 
 from d2lenv.engines.job import Job
 from d2lenv.prefix import locations
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import host, lockfile
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.pins import Difference
 
 # Packages are compressed to about a third, and a prefix on the cache's own disk shares its files with it.
 _UNPACKED_RATIO = 3.5
+
+
+platform = host.platform_for
 
 
 def serves(job: Job) -> bool:

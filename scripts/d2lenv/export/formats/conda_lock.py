@@ -45,7 +45,7 @@ def files(table: EnvironmentTable) -> dict[str, str]:
             why=problem,
             fix=tr("choose other formats with --format"),
         )
-    return {f"{table.folder}/conda-lock.yml": _text(table)}
+    return {f"{table.folder}/conda-lock{end}.yml": _text(part, end) for end, part in table.parts()}
 
 
 def left_out(table: EnvironmentTable) -> tuple[CondaPackage, ...]:
@@ -72,22 +72,24 @@ def content_hashes(table: EnvironmentTable) -> dict[str, str]:
     return {target.subdir: _content_hash(table, target) for target in table.targets}
 
 
-def _text(table: EnvironmentTable) -> str:
+def _text(table: EnvironmentTable, end: str) -> str:
     entries = [entry for target in _targets(table) for entry in _entries(target)]
     packages = ["package:\n", *entries] if entries else ["package: []\n"]
-    return comment(*_notes(table)) + "".join(["version: 1\n", *_metadata(table), *packages])
+    return comment(*_notes(table, end)) + "".join(["version: 1\n", *_metadata(table, end), *packages])
 
 
 def _targets(table: EnvironmentTable) -> list[PlatformTable]:
     return sorted(table.targets, key=lambda target: target.subdir)
 
 
-def _notes(table: EnvironmentTable) -> list[str]:
+def _notes(table: EnvironmentTable, end: str) -> list[str]:
+    alone = table.targets[0] if end else None
     notes = [
-        table.head(),
+        table.head(alone),
+        *(alone.needs_note if alone else ()),
         "",
-        f"  conda-lock install --name {table.title} conda-lock.yml",
-        f"  micromamba create --name {table.title} --file conda-lock.yml",
+        f"  conda-lock install --name {table.title} conda-lock{end}.yml",
+        f"  micromamba create --name {table.title} --file conda-lock{end}.yml",
     ]
     if missing := left_out(table):
         notes += ["", "LEFT OUT, no md5 is known and this format requires it; add after the installation:"]
@@ -107,7 +109,7 @@ def _lacks_pip(target: PlatformTable) -> bool:
     return bool(target.wheels) and all(package.name != "pip" for package in target.packages)
 
 
-def _metadata(table: EnvironmentTable) -> list[str]:
+def _metadata(table: EnvironmentTable, end: str) -> list[str]:
     hashes = content_hashes(table)
     subdirs = [target.subdir for target in _targets(table)]
     lines = ["metadata:\n", "  content_hash:\n"]
@@ -116,9 +118,10 @@ def _metadata(table: EnvironmentTable) -> list[str]:
     for url in table.channels:
         lines.append(f"  - url: {scalar(channel_name(url))}\n    used_env_vars: []\n")
     lines += ["  platforms:\n", *(f"  - {subdir}\n" for subdir in subdirs)]
-    lines += ["  sources:\n", "  - environment.yml\n", "  custom_metadata:\n"]
+    lines += ["  sources:\n", f"  - environment{end}.yml\n", "  custom_metadata:\n"]
     # conda-lockfiles 0.2.2 reads no file whose `custom_metadata` does not say `created_by`.
-    lines += ["    created_by: d2lenv\n", f'    pixi-lock-sha256: "{table.digest}"\n']
+    digest = table.targets[0].digest if end else table.digest
+    lines += ["    created_by: d2lenv\n", f'    pixi-lock-sha256: "{digest}"\n']
     if missing := left_out(table):
         lines.append(f"    left-out: {scalar(' '.join(package.url for package in missing))}\n")
     return lines

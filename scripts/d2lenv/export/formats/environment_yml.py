@@ -53,8 +53,9 @@ def _channels_note(table: EnvironmentTable, file: str) -> tuple[str, ...]:
 def every_package(table: EnvironmentTable) -> dict[str, str]:
     """Return ``environment-PLATFORM.yml`` for each platform, and ``environment.yml`` for all of them."""
     found = {f"{table.folder}/environment-{t.platform}.yml": _exact(table, t) for t in table.targets}
-    if table.targets and not selector_problem(table):
-        found[f"{table.folder}/environment.yml"] = _all_platforms(table)
+    for end, part in table.parts():
+        if not end and part.targets and not selector_problem(part):
+            found[f"{table.folder}/environment.yml"] = _all_platforms(table, part)
     return found
 
 
@@ -133,10 +134,8 @@ def pip_line(wheel: Wheel) -> str:
 
 def selector_problem(table: EnvironmentTable) -> str:
     """Say why conda-lock cannot describe these platforms together; empty when it can."""
-    subdirs = [target.subdir for target in table.targets]
-    if len(set(subdirs)) < len(subdirs):
-        return f"two platforms share a subdir: {', '.join(t.platform for t in table.targets)}"
-    unknown = sorted({subdir for subdir in subdirs if not in_conda_lock(subdir)})
+    subdirs = {target.subdir for target in table.targets}
+    unknown = sorted(subdir for subdir in subdirs if not in_conda_lock(subdir))
     return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""
 
 
@@ -145,6 +144,7 @@ def _exact(table: EnvironmentTable, target: PlatformTable) -> str:
         table.head(target),
         "",
         f"For {target.subdir}, with conda or mamba.",
+        *target.needs_note[1:],
         *_NOT_VERIFIED,
         *_channels_note(table, f"environment-{target.platform}.yml"),
     )
@@ -159,10 +159,10 @@ def _specs(table: EnvironmentTable, target: PlatformTable) -> list[str]:
     return lines
 
 
-def _all_platforms(table: EnvironmentTable) -> str:
+def _all_platforms(whole: EnvironmentTable, table: EnvironmentTable) -> str:
     subdirs = sorted(target.subdir for target in table.targets)
     notes = (
-        table.head(),
+        whole.head(),
         "",
         "For conda-lock: the source that conda-lock.yml beside it names. With conda and mamba take",
         "environment-PLATFORM.yml: they know neither the `# [linux64]` marks nor `platforms`.",

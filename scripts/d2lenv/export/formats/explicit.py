@@ -19,6 +19,7 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
     name = f"conda-{target.platform}.lock"
     notes = [
         table.head(target),
+        *target.needs_note,
         "",
         "Needs conda >= 24.9, mamba or micromamba:",
         f"  conda create --name {table.title} --file {name}",

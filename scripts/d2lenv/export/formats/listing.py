@@ -94,7 +94,8 @@ def _text(table: EnvironmentTable) -> str:
         size = sum(package.size or 0 for package in target.packages)
         unknown = sum(package.size is None for package in target.packages) + len(target.wheels)
         note = f" and {unknown} of unknown size" if unknown else ""
-        lines.append(f"| {target.platform} | {count} | {bytes_text(size)}{note} |")
+        where = _cell(", ".join([target.platform, *target.needs]))
+        lines.append(f"| {where} | {count} | {bytes_text(size)}{note} |")
     lines += ["", "## Packages", ""]
     platforms = [target.platform for target in table.targets]
     lines.append(f"| package | {' | '.join(platforms)} | licence | size | from |")

@@ -65,7 +65,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "conda-lock": Format(
         conda_lock.files,
-        ("conda-lock.yml",),
+        ("conda-lock.yml", "conda-lock-*.yml"),
         lambda: About(
             tr("conda-lock, micromamba, conda with conda-lockfiles"),
             tr("yes, but `d2l`: the format wants an md5 and none is known; its head has the command"),

@@ -50,6 +50,7 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
     return document(
         title=table.title,
         platform=target.platform,
+        needs=target.needs,
         head=table.head(target),
         digest=target.digest,
         components=components,
@@ -67,6 +68,7 @@ def document(
     components: Sequence[str],
     graph: Mapping[str, Collection[str]],
     direct: Iterable[str],
+    needs: Iterable[str] = (),
 ) -> str:
     """Return a CycloneDX document with one line for each component and for each component's dependencies.
 
@@ -75,6 +77,7 @@ def document(
         components: each as JSON.
         graph: a component's `bom-ref` → those that it needs; one that is left out has unknown dependencies.
         direct: the packages that were asked for.
+        needs: what the platform promises of a machine.
     """
     root = f"{title}-{platform}"
     edges = [_edges(root, direct), *(_edges(ref, graph[ref]) for ref in sorted(graph))]
@@ -90,6 +93,7 @@ def document(
             "properties": [
                 {"name": "d2lenv:head", "value": head},
                 {"name": "d2lenv:platform", "value": platform},
+                *({"name": "d2lenv:needs", "value": need} for need in needs),
             ],
         },
     }

@@ -16,6 +16,7 @@ from d2lenv.prefix import marker
 from d2lenv.prefix.contents.model import Prefix
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import pins as pinned
+from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 
 _CONDA_FIELDS = ("version", "build", "subdir", "url", "sha256", "md5")
@@ -83,10 +84,13 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
                 name=asked,
             )
         )
-    platform = said.get("platform") or content.platform
+    stated = said.get("platform", "")
     if _engine(content, said) == "wheels":
-        return _of_wheels(workspace, environment, platform, ours)
-    return _of_lock(workspace, environment, platform, ours)
+        return _of_wheels(workspace, environment, stated or content.platform, ours)
+    lock = lockfile.of(workspace)
+    installed = {(package.name, package.version, package.build) for package in content.conda}
+    platform = stated or lock.nearest(environment, content.platform, installed)
+    return _of_lock(workspace, lock, environment, platform, ours)
 
 
 def _engine(content: Prefix, said: Mapping[str, str]) -> Literal["wheels", "conda"]:
@@ -115,8 +119,7 @@ def _of_wheels(workspace: Workspace, environment: str, platform: str, ours: bool
     )
 
 
-def _of_lock(workspace: Workspace, environment: str, platform: str, ours: bool) -> Subject:
-    lock = lockfile.read(workspace.lock)
+def _of_lock(workspace: Workspace, lock: Lock, environment: str, platform: str, ours: bool) -> Subject:
     return Subject(
         environment,
         platform,
