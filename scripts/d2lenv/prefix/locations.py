@@ -9,16 +9,21 @@ from pathlib import Path
 from packaging.utils import canonicalize_name, canonicalize_version
 
 from d2lenv.base.messages import tr
+from d2lenv.prefix.contents.text import exists
 
 _SITES = ("lib/python*/site-packages", "Lib/site-packages")
 
 
 def interpreter(prefix: Path) -> Path:
-    """Return the interpreter of a conda prefix or virtual environment that exists."""
-    if sys.platform != "win32":
-        return prefix / "bin" / "python"
-    conda = prefix / "python.exe"
-    return conda if conda.exists() else prefix / "Scripts" / "python.exe"
+    """Return the interpreter of a prefix, of any system; the usual place if there is none.
+
+    A Python that is no environment may have ``python3`` alone, as Debian's.
+    """
+    names = ["bin/python", "python.exe", "Scripts/python.exe"]
+    if not any(exists(prefix / mark) for mark in ("conda-meta", "pyvenv.cfg")):
+        names.append("bin/python3")
+    usual = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+    return prefix / next((name for name in names if exists(prefix / name)), usual)
 
 
 def site_packages(prefix: Path) -> list[Path]:

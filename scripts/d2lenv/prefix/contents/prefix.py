@@ -10,6 +10,7 @@ from pathlib import Path
 from d2lenv.base.files import absolute
 from d2lenv.base.messages import tr
 from d2lenv.facts import platforms
+from d2lenv.prefix import locations
 from d2lenv.prefix.contents.conda_meta import metadata_owners, read_conda_packages
 from d2lenv.prefix.contents.distributions import read_site
 from d2lenv.prefix.contents.model import CondaPackage, Kernelspec, Kind, Prefix, Site, Unreadable
@@ -42,7 +43,8 @@ def read_prefix(path: Path) -> Prefix:
     sites = tuple(read_site(folder, path, owners) for folder in folders)
     for site in sites:
         trouble.extend(site.unreadable)
-    python = _python(path)
+    program = locations.interpreter(path)
+    python = program if exists(program) else None
     platform = _platform(conda, python)
     if python is not None and platform not in platforms.ROWS:
         trouble.append(Unreadable(python, _no_row(platform)))
@@ -147,9 +149,9 @@ def _python_version(
 def _started_minor(prefix: Path) -> str:
     """Return the version of the Python that a virtual environment links to, as its name or its library
     tells."""
-    python = _python(prefix)
+    python = locations.interpreter(prefix)
     try:
-        real = python.resolve() if python is not None and python.is_symlink() and python.exists() else None
+        real = python.resolve() if python.is_symlink() and python.exists() else None
     except (OSError, RuntimeError, ValueError):
         return ""
     if real is None:
@@ -160,13 +162,6 @@ def _started_minor(prefix: Path) -> str:
     beside = [entry.name for entry in entries(real.parent.parent / "lib", ignored)]
     minors = {match[1] for name in beside if (match := re.fullmatch(r"(?:python|pypy)(3\.\d{1,3})t?", name))}
     return minors.pop() if len(minors) == 1 else ""
-
-
-def _python(prefix: Path) -> Path | None:
-    for name in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
-        if exists(prefix / name):
-            return prefix / name
-    return None
 
 
 def _bare_kind(python: Path | None, sites: tuple[Site, ...]) -> Kind:
