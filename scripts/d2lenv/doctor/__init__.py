@@ -13,7 +13,19 @@ from typing import TypeVar
 from d2lenv.base import messages
 from d2lenv.doctor import advice
 from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
-from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
+from d2lenv.doctor.rules import (
+    d2l,
+    drift,
+    gpu,
+    jupyter,
+    machine,
+    names,
+    numerics,
+    plan,
+    requires,
+    sources,
+    versions,
+)
 from d2lenv.doctor.rules.loading import interpreter, libraries
 from d2lenv.doctor.rules.plan import Plan
 
@@ -33,6 +45,8 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L013", sources.user_site),
     ("D2L014", sources.pythonpath),
     ("D2L015", sources.two_openmp),
+    ("D2L016", numerics.one_blas),
+    ("D2L017", numerics.openmp_packages),
     ("D2L020", versions.torchvision_pair),
     ("D2L021", versions.torchaudio_pair),
     ("D2L022", versions.python_for_torch),
