@@ -6,7 +6,8 @@ The packages are made for it and served on the loopback: as many, with as many f
 in its wheels, and Python's own), half of them `noarch: python` with a seventh of the files. The tool's time
 is that of the whole command, with bytecode, full baseline and the look at the cache; py-rattler's that of a
 process which reads the lock, installs from a warm cache that it does not look at, and compiles nothing. They
-take turns. Exit status 1 when the ratio of the medians misses its bound.
+take turns. The bound is on the wall clock, which is how long a user waits; the ratio by CPU time is printed
+beside it. Exit status 1 when the ratio of the medians misses its bound.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from timing import Timed, report, timed
+from timing import Timed, in_turns, ratio, report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import condakit
@@ -78,13 +79,17 @@ def bench(root: Path, scratch: Path, rounds: int) -> list[Timed]:
     tool += ["--prefix", ours]
     theirs = [sys.executable, "-c", PLAIN, root / "pixi.lock", plain, scratch / "cache" / "pkgs"]
     run(*tool)  # fills the cache
-    seconds: list[list[float]] = [[], []]
-    for _ in range(rounds):
+
+    def prepare() -> None:
         shutil.rmtree(ours, ignore_errors=True)
-        seconds[0] += timed("", lambda: run(*tool), runs=1).seconds
         shutil.rmtree(plain, ignore_errors=True)
-        seconds[1] += timed("", lambda: run(*theirs), runs=1).seconds
-    return [Timed("d2lenv build --engine rattler", seconds[0]), Timed("py-rattler install", seconds[1])]
+
+    rows = in_turns(
+        rounds,
+        prepare,
+        {"py-rattler install": lambda: run(*theirs), "d2lenv build --engine rattler": lambda: run(*tool)},
+    )
+    return rows[::-1]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -105,9 +110,8 @@ def main(words: Sequence[str] | None = None) -> int:
             condakit.write_workspace(scratch / "root", address, found)
             rows = bench(scratch / "root", scratch, arguments.rounds)
     status = report(rows)
-    ratio = rows[0].median_s / rows[1].median_s
-    print(f"\nd2lenv / py-rattler   {ratio:6.2f}   at most {LIMIT}")
-    return 1 if ratio > LIMIT else status
+    print()
+    return status if ratio("d2lenv / py-rattler", *rows, LIMIT) else 1
 
 
 if __name__ == "__main__":
