@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -98,3 +99,10 @@ def test_a_service_notices_the_end_of_its_input_and_is_killed_when_it_lasts(
         assert service.returncode not in (None, 0)
     else:
         assert service.returncode == status
+
+
+def test_the_collector_rests_only_as_long_as_the_body_runs() -> None:
+    assert gc.isenabled()
+    with process.without_collector():
+        assert not gc.isenabled()
+    assert gc.isenabled()

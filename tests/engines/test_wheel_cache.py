@@ -223,7 +223,7 @@ def test_two_pythons_may_have_their_own_wheels_of_one_version_in_the_cache(
     assert len(wheels) == 2
     there = wheel_cache.installed(built.prefix, wheels)
     relative = module(built).relative_to(built.prefix).as_posix()
-    assert there.content[relative] == hashlib.sha256((folder / "greet.py").read_bytes()).hexdigest()
+    assert there.content[relative].content == hashlib.sha256((folder / "greet.py").read_bytes()).hexdigest()
 
 
 def test_for_a_file_in_which_two_equal_wheels_differ_nobody_vouches(tmp_path: Path, house: Path) -> None:

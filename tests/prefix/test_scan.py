@@ -46,6 +46,20 @@ def test_every_kind_of_entry_is_told_apart_and_no_link_is_followed(tmp_path: Pat
     assert found["link"].target == "../outside"
 
 
+@posix
+def test_what_is_known_of_a_file_counts_for_a_hard_link_to_it_alone(tmp_path: Path) -> None:
+    """Nothing is asked about the link: what is known was compared with the file before it was linked."""
+    for name in ("linked", "copied"):
+        (tmp_path / name).write_text("1", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "symlink").symlink_to("linked")
+    inodes = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} | {"copied": 1}
+    known = {name: tree.Fact(0o100640, 7, 8, inode, "0" * 64) for name, inode in inodes.items()}
+    found, plain = (tree.scan(tmp_path, known=said).entries for said in (known, {}))
+    assert found["linked"] == tree.Entry("linked", "file", 0o640, 7, 8)
+    assert {name for name in plain if found[name] == plain[name]} == {"copied", "folder", "symlink"}
+
+
 def test_digests_are_sha256_of_small_and_big_files(tmp_path: Path) -> None:
     content = {"empty": b"", "small": b"x", "block": b"y" * (1 << 20), "big": os.urandom((3 << 20) + 7)}
     for name, data in content.items():

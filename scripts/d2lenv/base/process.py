@@ -8,6 +8,7 @@ a line of code that drops the folder before it imports anything.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -265,6 +266,22 @@ def kill_service(service: Service, patience_s: float) -> None:
     service.wait()
     assert service.stdin is not None
     service.stdin.close()
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let the body run without the garbage collector.
+
+    It looks through all objects again and again while a hundred thousand of them are made, and finds nothing:
+    a tenth of the time of a build.
+    """
+    active = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if active:
+            gc.enable()
 
 
 def cores() -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.base.console import print_table, say
 from d2lenv.base.messages import tr
 from d2lenv.engines import find, place
@@ -107,7 +108,8 @@ def build(
     job = job_for(chosen)
     digest = find.digest(job, chosen)
     build_it = _in_place if ENGINES[chosen].IN_PLACE else _beside
-    reused = build_it(job, chosen, digest, check_space)
+    with process.without_collector():
+        reused = build_it(job, chosen, digest, check_space)
     return Built(
         environment=name,
         engine=chosen,

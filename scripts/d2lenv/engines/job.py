@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from d2lenv.base.messages import tr
+from d2lenv.prefix.scan import Fact
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.pins import Difference
@@ -105,11 +106,11 @@ class Engine(Protocol):
     def note(self, job: Job) -> str:
         """Return what else a reader should know of this environment; empty for most."""
 
-    def build(self, job: Job) -> Mapping[str, str]:
+    def build(self, job: Job) -> Mapping[str, Fact]:
         """Make the environment in ``job.building``.
 
         Returns:
-            path → sha256 (hex) of the files for which the engine vouches, its packages having been screened;
+            path → fact of the files for which the engine vouches, its packages having been screened;
             nothing if their own records are to be read.
 
         Raises:

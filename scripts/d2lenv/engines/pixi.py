@@ -23,6 +23,7 @@ from d2lenv.engines.conda.answers import (
     size,
 )
 from d2lenv.engines.job import Job
+from d2lenv.prefix.scan import Fact
 from d2lenv.workspace.manifest import Workspace
 
 __all__ = [
@@ -71,7 +72,7 @@ def why_not(job: Job) -> str:
     return ""
 
 
-def build(job: Job) -> Mapping[str, str]:
+def build(job: Job) -> Mapping[str, Fact]:
     """Run ``pixi install --locked``, or ``pixi reinstall`` for a fresh one.
 
     Returns:

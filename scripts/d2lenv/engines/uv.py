@@ -19,6 +19,7 @@ from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations, records
+from d2lenv.prefix.scan import Fact
 from d2lenv.solve import uv
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings
@@ -108,11 +109,11 @@ def _twin(job: Job) -> str:
     return next(same, "") if wanted else ""
 
 
-def build(job: Job) -> Mapping[str, str]:
+def build(job: Job) -> Mapping[str, Fact]:
     """Make a virtual environment in ``job.building`` with every pin, each verified against its sha256.
 
     Returns:
-        path → sha256 (hex) of the files that are in it as they are in their wheels.
+        path → fact of the files that are in it as they are in their wheels.
 
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.

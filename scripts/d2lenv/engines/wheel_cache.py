@@ -25,7 +25,7 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import archives, locations, records, screening
 from d2lenv.prefix.archives import Archive
 from d2lenv.prefix.contents.prefix import read_prefix
-from d2lenv.prefix.scan import Entry, Tree, digests, inside, scan
+from d2lenv.prefix.scan import Entry, Fact, Tree, digests, inside, scan
 from d2lenv.solve import uv
 from d2lenv.workspace.pins import Pin
 
@@ -178,7 +178,7 @@ def _read_all(cache: Path, wheel: Wheel) -> tuple[Wheel | None, list[str]]:
     return Wheel(wheel.pin, wheel.metadata, wheel.folder, now), sorted(wrong)
 
 
-def _other(before: Mapping[str, archives.Fact], after: Mapping[str, archives.Fact], path: str) -> bool:
+def _other(before: Mapping[str, Fact], after: Mapping[str, Fact], path: str) -> bool:
     one, two = before.get(path), after.get(path)
     return one is None or two is None or one.content != two.content or bool((one.mode ^ two.mode) & _RISKY)
 
@@ -266,13 +266,13 @@ class Installed:
     """What the wheels say of the files in an environment.
 
     Attributes:
-        content: path → sha256 (hex) of what lies there as it is in its wheel. Files that uv writes, moves or
-            patches (scripts, data) are left out.
+        content: path → what lies there as it is in its wheel. Files that uv writes, moves or patches
+            (scripts, data) are left out.
         shared: path → distribution → sha256, where several wheels bring different files.
         folders: distribution → where its wheel lies unpacked, for those that were found.
     """
 
-    content: Mapping[str, str]
+    content: Mapping[str, Fact]
     shared: Mapping[str, Mapping[str, str]]
     folders: Mapping[str, Path]
 
@@ -282,7 +282,7 @@ def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
 
     Of wheels for several Pythons the one whose WHEEL is the installed one's counts.
     """
-    files: dict[str, dict[str, str]] = {}
+    files: dict[str, Mapping[str, Fact]] = {}
     folders: dict[str, Path] = {}
     unsure: set[str] = set()
     for site in locations.site_packages(prefix):
@@ -290,29 +290,31 @@ def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
         for wheel in wheels:
             tag = f"{wheel.metadata}/WHEEL"
             if wheel.archive is not None and _digest(site / tag) == _content(wheel.archive, tag):
-                own = _kept(below, wheel, wheel.archive)
+                own = archives.linked(_kept(below, wheel, wheel.archive), wheel.folder, prefix)
                 folders[wheel.pin.name] = wheel.folder
                 twin = files.setdefault(wheel.pin.name, own)
                 if twin is not own:
-                    unsure |= {path for path in own.keys() | twin.keys() if own.get(path) != twin.get(path)}
+                    unsure |= {
+                        path for path in own.keys() | twin.keys() if _says(own, path) != _says(twin, path)
+                    }
     return _merged(files, folders, unsure)
 
 
 def _merged(
-    files: Mapping[str, Mapping[str, str]], folders: Mapping[str, Path], unsure: Collection[str]
+    files: Mapping[str, Mapping[str, Fact]], folders: Mapping[str, Path], unsure: Collection[str]
 ) -> Installed:
-    """Return the files of all distributions, where ``files`` is distribution → path → sha256.
+    """Return the files of all distributions, where ``files`` is distribution → path → fact.
 
     Args:
         unsure: paths for which nobody vouches: two equal wheels differ there.
     """
-    content: dict[str, str] = {}
+    content: dict[str, Fact] = {}
     owner: dict[str, str] = {}
     several: dict[str, dict[str, str]] = {}
     for name in sorted(files):
         own = files[name]
         for path in own.keys() & content.keys():
-            several.setdefault(path, {owner[path]: content[path]})[name] = own[path]
+            several.setdefault(path, {owner[path]: content[path].content})[name] = own[path].content
         content.update(own)
         owner.update(dict.fromkeys(own, name))
     shared = {path: names for path, names in several.items() if len(set(names.values())) > 1}
@@ -354,11 +356,15 @@ def _content(archive: Archive, path: str) -> str:
     return archive.facts[path].content if path in archive.facts else "none"
 
 
-def _kept(below: str, wheel: Wheel, archive: Archive) -> dict[str, str]:
+def _says(files: Mapping[str, Fact], path: str) -> str:
+    return files[path].content if path in files else ""
+
+
+def _kept(below: str, wheel: Wheel, archive: Archive) -> dict[str, Fact]:
     data = wheel.metadata.removesuffix(".dist-info") + ".data/"
     own = {f"{wheel.metadata}/{name}" for name in _OWN}
     return {
-        below + path: fact.content
+        below + path: fact
         for path, fact in archive.facts.items()
         if archives.is_file(fact) and not path.startswith(data) and path not in own
     }

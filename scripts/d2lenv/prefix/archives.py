@@ -14,32 +14,16 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from d2lenv.prefix.scan import Entry, Tree, digests
+from d2lenv.prefix.scan import Entry, Fact, Tree, digests
 
 _FORMAT = 1
 _MOMENT_NS = 250_000_000
 _LARGE = 1 << 20
-
-
-class Fact(NamedTuple):
-    """One entry of an unpacked archive.
-
-    Attributes:
-        mode: kind and permissions, as ``stat`` gives them.
-        content: sha256 (hex) of a file, target of a link, empty for a folder.
-    """
-
-    mode: int
-    size: int
-    mtime_ns: int
-    inode: int
-    content: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +53,7 @@ class Archive:
         root, lstat = f"{self.folder}/", os.lstat
         found: list[str] = []
         times: list[tuple[int, str]] = []
+        is_file = stat.S_ISREG
         for path, (mode, size, mtime_ns, inode, _) in self.facts.items():
             try:
                 now = lstat(root + path)
@@ -77,7 +62,7 @@ class Archive:
                 continue
             if (now.st_mode, now.st_size, now.st_mtime_ns, now.st_ino) != (mode, size, mtime_ns, inode):
                 found.append(path)
-            elif stat.S_ISREG(mode):
+            elif is_file(mode):
                 times.append((now.st_ctime_ns, path))
         return found, late(times)
 
@@ -98,7 +83,7 @@ class Archive:
         }
 
 
-def late(times: Iterable[tuple[int, str]]) -> list[str]:
+def late(times: Collection[tuple[int, str]]) -> list[str]:
     """Return the files that were touched after the most of their archive.
 
     Content, mode and times of a file leave a new ``ctime``, which nobody can put back. But a link that is
@@ -108,6 +93,8 @@ def late(times: Iterable[tuple[int, str]]) -> list[str]:
     Args:
         times: (ctime in nanoseconds, path) of each file.
     """
+    if times and max(times)[0] - min(times)[0] <= _MOMENT_NS:
+        return []  # nearly always
     groups: list[list[tuple[int, str]]] = []
     for time, path in sorted(times):
         if not groups or time - groups[-1][-1][0] > _MOMENT_NS:
@@ -186,3 +173,10 @@ def close_modes(tree: Tree, mask: int) -> bool:
 
 def is_file(fact: Fact) -> bool:
     return stat.S_ISREG(fact.mode)
+
+
+def linked(facts: Mapping[str, Fact], archive: Path, prefix: Path) -> Mapping[str, Fact]:
+    """Return ``facts`` for a prefix that may have hard links to the ``archive``, or cannot have any."""
+    if archive.stat().st_dev == prefix.stat().st_dev:
+        return facts
+    return {path: fact._replace(inode=-1) for path, fact in facts.items()}

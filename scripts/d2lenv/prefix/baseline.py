@@ -23,7 +23,7 @@ from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.prefix import marker, records, screening
 from d2lenv.prefix.contents.prefix import read_prefix
-from d2lenv.prefix.scan import Entry, Kind, digests, scan
+from d2lenv.prefix.scan import Entry, Fact, Kind, digests, scan
 
 _FORMAT = 3
 _SUFFIX = ".baseline.json"
@@ -65,28 +65,29 @@ def path_of(place: Path) -> Path:
     return place.with_name(f".{place.name}{_SUFFIX}")
 
 
-def record(folder: Path, known: Mapping[str, str] | None = None) -> None:
+def record(folder: Path, known: Mapping[str, Fact] | None = None) -> None:
     """Write the baseline of the finished prefix in ``folder`` beside it.
 
     Args:
-        known: path → sha256 (hex) of files for which the engine vouches; its packages were screened. Nothing
-            or empty: the packages' own records are read, and screened here.
+        known: path → what it must be, of files for which the engine vouches; its packages were screened.
+            Nothing or empty: the packages' own records are read, and screened here.
 
     Raises:
         D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
     """
+    known = known or {}
     claimed = records.Records() if known else records.read(read_prefix(folder))
-    tree = scan(folder)
+    tree = scan(folder, known=known)
     screening.refuse_prefix(tree, claimed)
     stated = known or {path for path in claimed.of if claimed.hashed(path) and path not in claimed.sources}
     found, failed = digests(folder, [entry for path, entry in tree.entries.items() if path not in stated])
-    found |= {path: known[path] for path in tree.entries if path in known} if known else {}
+    found |= {path: fact.content for path, fact in known.items()}
     if failed or tree.unreadable:
         path, why = next(iter((failed | dict(tree.unreadable)).items()))
         raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)
     rows = [
         (path, _LETTERS[kind], mode, size, mtime_ns, target or found.get(path, ""))
-        for path, kind, mode, size, mtime_ns, target in sorted(tree.entries.values())
+        for path, kind, mode, size, mtime_ns, target in tree.entries.values()
     ]
     write_atomic(
         path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}, separators=(",", ":")) + "\n"

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from d2lenv.base import process
@@ -53,6 +54,22 @@ class Entry(NamedTuple):
     target: str = ""
 
 
+class Fact(NamedTuple):
+    """One entry of an unpacked archive.
+
+    Attributes:
+        mode: kind and permissions, as ``stat`` gives them.
+        inode: -1 if a file with that number in a prefix need not be this one: it is on another disk.
+        content: sha256 (hex) of a file, target of a link, empty for a folder.
+    """
+
+    mode: int
+    size: int
+    mtime_ns: int
+    inode: int
+    content: str
+
+
 @dataclass(frozen=True)
 class Tree:
     """The result of :func:`scan`.
@@ -68,14 +85,21 @@ class Tree:
     unreadable: Mapping[str, str]
 
 
-def scan(root: Path, enter: Callable[[str], bool] = lambda _path: True) -> Tree:
+def scan(
+    root: Path,
+    enter: Callable[[str], bool] = lambda _path: True,
+    known: Mapping[str, Fact] = MappingProxyType({}),
+) -> Tree:
     """Return every entry below ``root``; never raises for what lies there.
 
     Args:
         enter: whether to look into the folder of that path.
+        known: path → what is known of a file, which is taken for a file with its inode: it is a hard link.
+            That asks the disk for names alone, which takes a third of the time.
     """
     entries: dict[str, Entry] = {}
     unreadable: dict[str, str] = {}
+    new = tuple.__new__  # a third of the time of Entry(…), forty thousand times
     folders = [("", str(root))]
     while folders:
         above, folder = folders.pop()
@@ -88,11 +112,17 @@ def scan(root: Path, enter: Callable[[str], bool] = lambda _path: True) -> Tree:
         prefix = f"{above}/" if above else ""
         for item in items:
             path = prefix + item.name
+            fact = known.get(path)
             try:
+                if fact is not None and fact.inode == item.inode() and item.is_file(follow_symlinks=False):
+                    mode, size, mtime_ns, _, _ = fact
+                    entries[path] = new(Entry, (path, "file", mode & 0o7777, size, mtime_ns, ""))
+                    continue
                 status = item.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):  # nearly all of them
                     mode = stat.S_IMODE(status.st_mode)
-                    entries[path] = Entry(path, "file", mode, status.st_size, status.st_mtime_ns)
+                    size, mtime_ns = status.st_size, status.st_mtime_ns
+                    entries[path] = new(Entry, (path, "file", mode, size, mtime_ns, ""))
                     continue
                 entry = _entry(path, item, status)
             except OSError as error:

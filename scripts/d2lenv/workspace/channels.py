@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -117,6 +115,9 @@ def _first_that_answers(addresses: Sequence[str], timeout_s: float) -> tuple[str
 
 
 def _why_silent(address: str, timeout_s: float) -> str:
+    import urllib.error  # 12 ms that a build which asks no channel does without
+    import urllib.request
+
     reason = ""
     for probe in _PROBES:
         request = urllib.request.Request(address.rstrip("/") + "/" + probe, method="HEAD")

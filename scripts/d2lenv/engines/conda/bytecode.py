@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from d2lenv.base import process
 from d2lenv.engines.conda.cache import Cache, key
 from d2lenv.prefix import archives
 from d2lenv.prefix.archives import Archive
-from d2lenv.prefix.scan import Entry, Tree, scan
+from d2lenv.prefix.scan import Entry, Fact, Tree, scan
 
 _CHILD = Path(__file__).with_name("compile_child.py")
 _TIMEOUT_S = 600.0
@@ -85,20 +85,20 @@ def look_up(
     return Shelves(kept, missing)
 
 
-def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, str]:
-    """Link what is kept into ``prefix``; return the paths there with their sha256."""
+def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Fact]:
+    """Link what is kept into ``prefix``; return the paths there with their facts."""
     for kept in shelves.kept:
         _take(kept, prefix / python.site)
-    return {path: digest for kept in shelves.kept for path, digest in _digests(kept, python.site).items()}
+    return {path: fact for kept in shelves.kept for path, fact in _files(kept, prefix, python.site).items()}
 
 
-def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, str]:
-    """Compile what is missing in ``prefix`` and keep it; return the paths there with their sha256."""
-    found: dict[str, str] = {}
+def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Fact]:
+    """Compile what is missing in ``prefix`` and keep it; return the paths there with their facts."""
+    found: dict[str, Fact] = {}
     compiled = _compile(prefix, python, [path for _, paths in shelves.missing for path in paths])
     for shelf, paths in shelves.missing:
         kept = _keep(shelf, prefix / python.site, [compiled[path] for path in paths if path in compiled])
-        found |= _digests(kept, python.site)
+        found |= _files(kept, prefix, python.site)
     return found
 
 
@@ -189,5 +189,6 @@ def _keep(shelf: Path, site: Path, paths: Iterable[str]) -> Archive:
     return archives.look(Tree(site, entries, {}))
 
 
-def _digests(kept: Archive, site: str) -> dict[str, str]:
-    return {f"{site}/{path}": fact.content for path, fact in kept.facts.items() if archives.is_file(fact)}
+def _files(kept: Archive, prefix: Path, site: str) -> Mapping[str, Fact]:
+    files = {f"{site}/{path}": fact for path, fact in kept.facts.items() if archives.is_file(fact)}
+    return archives.linked(files, kept.folder, prefix)

@@ -13,7 +13,9 @@ from rattler import RepoDataRecord
 
 from d2lenv.engines.conda import bytecode
 from d2lenv.engines.conda.cache import Cache
+from d2lenv.prefix import archives
 from d2lenv.prefix.archives import Archive
+from d2lenv.prefix.scan import Fact
 
 Installed = tuple[RepoDataRecord, Archive]
 
@@ -24,32 +26,32 @@ class Prepared:
 
     Attributes:
         python: the environment's interpreter; None for none.
-        digests: path → sha256 of the files that are in the prefix as in their package, and of bytecode.
+        files: path → fact of the files that are in the prefix as in their package, and of bytecode.
         shelves: the bytecode that was kept, and that is to be made.
     """
 
     python: bytecode.Interpreter | None
-    digests: dict[str, str]
+    files: dict[str, Fact]
     shelves: bytecode.Shelves
 
 
 def prepare(cache: Cache, prefix: Path, installed: Collection[Installed]) -> Prepared:
-    """Link the bytecode that was kept into ``prefix``, and say which digests its files will have."""
+    """Link the bytecode that was kept into ``prefix``, and say what its files will be."""
     python = _interpreter(prefix, [record for record, _ in installed])
     if python is None:
-        return Prepared(None, _digests(installed, None), bytecode.Shelves([], []))
+        return Prepared(None, _files(installed, prefix, None), bytecode.Shelves([], []))
     noarch = [(record, archive) for record, archive in installed if record.noarch.python]
     shelves = bytecode.look_up(cache, python, noarch)
     compiled = bytecode.take(shelves, prefix, python)
-    return Prepared(python, _digests(installed, python) | compiled, shelves)
+    return Prepared(python, _files(installed, prefix, python) | compiled, shelves)
 
 
-def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, str]:
-    """Do the rest once py-rattler has ended; return path → sha256 of the files that are vouched for."""
+def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, Fact]:
+    """Do the rest once py-rattler has ended; return path → fact of the files that are vouched for."""
     _open_modes(prefix, cache.mask)
     if prepared.python is None:
-        return prepared.digests
-    return prepared.digests | bytecode.make(prepared.shelves, prefix, prepared.python)
+        return prepared.files
+    return prepared.files | bytecode.make(prepared.shelves, prefix, prepared.python)
 
 
 def _interpreter(prefix: Path, records: Iterable[RepoDataRecord]) -> bytecode.Interpreter | None:
@@ -58,12 +60,14 @@ def _interpreter(prefix: Path, records: Iterable[RepoDataRecord]) -> bytecode.In
     return bytecode.Interpreter(python, program, _site(python)) if python else None
 
 
-def _digests(installed: Collection[Installed], python: bytecode.Interpreter | None) -> dict[str, str]:
-    """Return path in the prefix → sha256, for the files that are in it as they are in their package.
+def _files(
+    installed: Collection[Installed], prefix: Path, python: bytecode.Interpreter | None
+) -> dict[str, Fact]:
+    """Return path in the prefix → fact, for the files that are in it as they are in their package.
 
     Two packages may bring one path: py-rattler puts one of the files aside, so nothing is said of it.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Fact] = {}
     unclear: set[str] = set()
     for record, archive in installed:
         noarch = python is not None and record.noarch.python
@@ -72,14 +76,16 @@ def _digests(installed: Collection[Installed], python: bytecode.Interpreter | No
         unclear |= links | (found.keys() & own.keys())
         if noarch:
             unclear.update(f"{_scripts()}/{name}" for name in _entry_points(archive))
-        found.update(own)
-    return {path: digest for path, digest in found.items() if path not in unclear}
+        found.update(archives.linked(own, archive.folder, prefix))
+    for path in unclear:
+        found.pop(path, None)
+    return found
 
 
-def _own(archive: Archive, place: Callable[[str], str]) -> tuple[dict[str, str], set[str]]:
-    """Return path in the prefix → sha256 of the package's files that are not rewritten, and its links."""
+def _own(archive: Archive, place: Callable[[str], str]) -> tuple[dict[str, Fact], set[str]]:
+    """Return path in the prefix → fact of the package's files that are not rewritten, and its links."""
     files = {
-        place(path): fact.content
+        place(path): fact
         for path, fact in archive.facts.items()
         if stat.S_ISREG(fact.mode) and not path.startswith("info/")
     }
