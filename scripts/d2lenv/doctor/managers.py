@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from d2lenv.doctor.model import Command, Context, parsed
+from d2lenv.facts.engines import PACKAGES
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import exists, read_object, read_optional, text_of
 
@@ -84,7 +85,7 @@ def _uv_project(prefix: Prefix) -> Manager:
 def again(made_by: Manager) -> Command:
     """Make the whole environment anew, or what is missing of it, as its lock says."""
     if made_by.kind == "d2lenv":
-        engine = ("--engine", made_by.engine) if made_by.engine in ("wheels", "rattler", "pixi") else ()
+        engine = ("--engine", made_by.engine) if made_by.engine in PACKAGES else ()
         here = made_by.place in (Path.cwd(), *Path.cwd().parents)
         workspace = () if here else ("--workspace", str(made_by.place))
         return Command(("d2lenv", *workspace, "build", made_by.environment, *engine, "--fresh"))

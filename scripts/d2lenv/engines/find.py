@@ -9,6 +9,7 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.engines import pixi, rattler, uv
 from d2lenv.engines.job import Engine, Job
+from d2lenv.facts.engines import PACKAGES
 from d2lenv.prefix import baseline, locations, marker
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import pins as pinned
@@ -100,7 +101,7 @@ def differences_in(prefix: Path, root: Path) -> tuple[pinned.Difference, ...]:
     Empty when its packages are those of pixi.lock, or when it was not built from today's pins.
     """
     said = marker.read(prefix)
-    if said.get("engine") != "wheels":
+    if PACKAGES.get(said.get("engine", "")) != "wheels":
         return ()
     workspace, name, platform = load(root), said.get("environment", ""), said.get("platform", "")
     pins = pinned.read(workspace, name, platform)

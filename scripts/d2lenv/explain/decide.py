@@ -12,6 +12,7 @@ from d2lenv.doctor import command
 from d2lenv.doctor.model import Finding
 from d2lenv.explain.match import Match
 from d2lenv.explain.rows import Cause
+from d2lenv.facts.engines import PACKAGES
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,5 @@ def at_hand(environ: Mapping[str, str], root: Path | None) -> str | None:
 def _built(root: Path | None) -> list[Path]:
     if root is None:
         return []
-    engines = ("pixi", "rattler", "wheels")
-    ours = [path for engine in engines for path in (root / ".d2lenv").glob(f"*-{engine}") if path.is_dir()]
+    ours = [path for engine in PACKAGES for path in (root / ".d2lenv").glob(f"*-{engine}") if path.is_dir()]
     return sorted([*ours, *(path for path in (root / ".pixi" / "envs").glob("*") if path.is_dir())])

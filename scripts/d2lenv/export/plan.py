@@ -56,12 +56,12 @@ def of_workspace(workspace: Workspace, request: Request) -> ExportPlan:
         D2lEnvError: if the lock cannot be read, has not the environments named, or holds what is refused.
     """
     lock = lockfile.of(workspace)
-    variants = settings.load(workspace)
-    pinned = {name: v for name, v in variants.items() if name not in lock.environments and v.wheels}
+    every = settings.load(workspace)
+    pinned = {name: one for name, one in every.items() if name not in lock.environments and one.wheels}
     _check_names(lock, request.names, {*lock.environments, *pinned})
-    names = request.names or [name for name, variant in variants.items() if variant.exported]
+    names = request.names or [name for name, one in every.items() if one.exported]
     file = f"{ENVS}/{listing.PREVIOUS}"
-    hidden = [name for name, variant in variants.items() if not variant.exported]
+    hidden = [name for name, one in every.items() if not one.exported]
     release = previous.wanted(
         workspace.root / file,
         request.previous,
@@ -71,7 +71,7 @@ def of_workspace(workspace: Workspace, request: Request) -> ExportPlan:
     )
     seen: dict[str, CondaPackage] = {}
     tables = [
-        previous.beside(_table(workspace, lock, name, variants.get(name), seen), release)
+        previous.beside(_table(workspace, lock, name, every.get(name), seen), release)
         for name in names
         if name in lock.environments
     ]
@@ -107,22 +107,22 @@ def of_lock(path: Path, output: Path, request: Request) -> ExportPlan:
 
 
 def _table(
-    workspace: Workspace, lock: Lock, name: str, variant: Settings | None, seen: dict[str, CondaPackage]
+    workspace: Workspace, lock: Lock, name: str, own: Settings | None, seen: dict[str, CondaPackage]
 ) -> EnvironmentTable:
     one = read.environment(lock, name, **_names(name), seen=seen)
-    if name not in workspace.environments or variant is None:
+    if name not in workspace.environments or own is None:
         return one
     specs = workspace.environments[name].specs
     asked = {platform: frozenset(spec.name for spec in wanted) for platform, wanted in specs.items()}
-    return replace(one, asked=asked, binder=variant.binder)
+    return replace(one, asked=asked, binder=own.binder)
 
 
-def _pins(workspace: Workspace, variant: Settings) -> PinTable:
-    wanted = (*variant.requirements, *variant.extra)
+def _pins(workspace: Workspace, own: Settings) -> PinTable:
+    wanted = (*own.requirements, *own.extra)
     return PinTable(
-        environment=variant.name,
-        **_names(variant.name),
-        pins={platform: tuple(pinned.read(workspace, variant.name, platform)) for platform in variant.wheels},
+        environment=own.name,
+        **_names(own.name),
+        pins={platform: tuple(pinned.read(workspace, own.name, platform)) for platform in own.wheels},
         asked=frozenset(canonicalize_name(Requirement(text).name) for text in wanted),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import absolute
 from d2lenv.base.messages import tr
+from d2lenv.facts.engines import PACKAGES
 from d2lenv.workspace import manifest, settings
 
 
@@ -52,7 +53,7 @@ def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> t
 def built_environments(root: Path, name: str) -> list[Path]:
     """Return the prefixes of environment ``name`` in the workspace, whatever engine built them."""
     places = [root / ".pixi" / "envs" / name]
-    places += [root / ".d2lenv" / f"{name}-{engine}" for engine in ("pixi", "rattler", "wheels")]
+    places += [root / ".d2lenv" / f"{name}-{engine}" for engine in PACKAGES]
     return [place for place in places if place.is_dir()]
 
 

@@ -22,8 +22,7 @@ from d2lenv.base.files import write_atomic
 from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import tr, trn
 from d2lenv.verify import fingerprint
-from d2lenv.workspace import lockfile
-from d2lenv.workspace import settings as variants
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -104,8 +103,8 @@ def _tools() -> dict[str, str]:
 def _fingerprints(workspace: Workspace) -> Iterator[fingerprint.Fingerprint]:
     for environment, platform in lockfile.of(workspace).pairs():
         yield fingerprint.of_lock(workspace, environment, platform)
-    for name, variant in variants.load(workspace).items():
-        for platform in variant.wheels:
+    for name, one in settings.load(workspace).items():
+        for platform in one.wheels:
             yield fingerprint.of_wheels(workspace, name, platform)
 
 

@@ -143,7 +143,7 @@ def of_prefix(
     """
     content = read_prefix(place)
     asked = subject(workspace, content, environment)
-    of = of_wheels if asked.engine == "wheels" else of_lock
+    of = of_wheels if asked.kind == "wheels" else of_lock
     locked = of(workspace, asked.environment, asked.platform)
     lines = installed_lines(place, records.read(content), progress)
     return locked, _made("installed", asked.environment, asked.platform, lines)

@@ -26,8 +26,7 @@ from d2lenv.engines import find, place
 from d2lenv.engines.conda import answers
 from d2lenv.prefix import marker
 from d2lenv.verify.prefix_diff import RULES, Comparison, compare, meaning
-from d2lenv.workspace import host, lockfile
-from d2lenv.workspace import settings as variants
+from d2lenv.workspace import host, lockfile, settings
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
 _TIMEOUT_S = 6 * 3600.0
@@ -89,9 +88,9 @@ def repro(
     Raises:
         D2lEnvError: if a build failed, or the disk is too small.
     """
-    variant = variants.get(workspace, name)
+    asked = settings.get(workspace, name)
     base = workspace.root / ".d2lenv"
-    _check_space(workspace, variant, base, builds=1 if against else 2)
+    _check_space(workspace, asked, base, builds=1 if against else 2)
     with _workplace(base, keep, say) as work:
         started = time.monotonic()
         if against is None:
@@ -131,13 +130,13 @@ def _engine_of(prefix: Path, asked: str) -> str:
     return str(stated) if asked == "auto" else asked
 
 
-def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *, builds: int) -> None:
+def _check_space(workspace: Workspace, asked: settings.Settings, base: Path, *, builds: int) -> None:
     """Refuse a disk without room for the builds; the files of a prefix are those of its own cache."""
-    platform = host.platform_for(workspace, variant.name)
+    platform = host.platform_for(workspace, asked.name)
     lock = lockfile.of(workspace)
-    unpacked = variant.disk_gb * 1e9
-    if platform in lock.platforms(variant.name):
-        unpacked = max(unpacked, answers.unpacked_size(lock.records(variant.name, platform)))
+    unpacked = asked.disk_gb * 1e9
+    if platform in lock.platforms(asked.name):
+        unpacked = max(unpacked, answers.unpacked_size(lock.records(asked.name, platform)))
     needed = unpacked * builds
     base.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(base).free
@@ -147,7 +146,7 @@ def _check_space(workspace: Workspace, variant: variants.Settings, base: Path, *
                 "{folder} has {free} GB free; {name} needs about {needed} GB",
                 folder=base,
                 free=f"{free / 1e9:.1f}",
-                name=variant.name,
+                name=asked.name,
                 needed=f"{needed / 1e9:.1f}",
             ),
             fix=tr("free some space, then run the command again"),

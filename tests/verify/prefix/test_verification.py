@@ -79,7 +79,7 @@ def only(home: Home, prefix: Path) -> Mismatch:
 def test_a_prefix_as_it_was_built_is_clean(home: Home, built: dict[str, Path], engine: str) -> None:
     result = home.verify(built[engine])
     assert result.findings == ()
-    assert result.subject.engine == ("conda" if engine == "rattler" else "wheels")
+    assert result.subject.kind == ("conda" if engine == "rattler" else "wheels")
     assert result.files > 5
     assert not any("no recorded digest" in text for text in result.not_checked)
     assert home.verify(built[engine], quick=True).findings == ()

@@ -330,12 +330,5 @@ def notebooks_of_the_other_edition(context: Context) -> Iterator[Problem]:
                 from_distribution(found),
                 *(Found("d2l." + ", d2l.".join(names[:3]), "", str(n.file)) for n, names in seen[:5]),
             ),
-            (
-                Command(
-                    text=tr(
-                        "build the environment of that edition: `{name}`",
-                        name="zh" if other == "zh" else "cpu",
-                    )
-                ),
-            ),
+            (Command(text=tr("make an environment with d2l {version} for them", version=version)),),
         )

@@ -14,6 +14,7 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.facts import d2l as d2l_releases
+from d2lenv.facts import engines
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_text
 
@@ -37,7 +38,7 @@ def expected(prefix: Prefix, root: Path | None) -> Expected | None:
         return None
     stated = prefix.marker.get("platform")
     platform = stated if isinstance(stated, str) and re.fullmatch(r"[\w-]{1,64}", stated) else ""
-    if engine == "wheels":
+    if engines.PACKAGES.get(str(engine)) == "wheels":
         platform = platform or prefix.platform
         return _from_requirements(
             environment, platform, root / "envs" / environment / f"requirements-{platform}.txt"

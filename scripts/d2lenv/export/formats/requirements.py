@@ -12,7 +12,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.solve import wheels
 from d2lenv.workspace import pins as pinned
-from d2lenv.workspace import settings as variants
+from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 
@@ -24,14 +24,14 @@ def problems(workspace: Workspace, lock: Lock, names: Collection[str] = ()) -> M
         names: environments; empty for all.
     """
     found: dict[str, str] = {}
-    for name, variant in variants.load(workspace).items():
+    for name, one in settings.load(workspace).items():
         if names and name not in names:
             continue
-        for platform in variant.wheels:
+        for platform in one.wheels:
             path = pinned.path_of(workspace, name, platform)
             try:
                 pins = pinned.read(workspace, name, platform)
-                text = pinned.text_of(pins, wheels.head_of(workspace, lock, variant, platform))
+                text = pinned.text_of(pins, wheels.head_of(workspace, lock, one, platform))
                 present = path.read_bytes()
             except D2lEnvError as error:
                 found[path.relative_to(workspace.root).as_posix()] = str(error)

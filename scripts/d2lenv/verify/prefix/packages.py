@@ -20,7 +20,7 @@ _JSON_LIMIT = 1 << 28
 
 def check(look: Examination, subject: Subject) -> None:
     """Compare names, versions, addresses and hashes, and d2l's modules with the released ones."""
-    if subject.engine == "conda":
+    if subject.kind == "conda":
         _check_conda(look, subject)
     else:
         _check_wheels(look, subject)

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.engines import find
+from d2lenv.facts.engines import PACKAGES, Packages
 from d2lenv.prefix import marker
 from d2lenv.prefix.contents.model import Prefix
 from d2lenv.workspace import lockfile
@@ -39,7 +39,7 @@ class Subject:
     """The locked environment that a prefix is compared with.
 
     Attributes:
-        engine: ``wheels``, or ``conda`` for a prefix of the records of pixi.lock.
+        kind: of its packages.
         ours: whether `d2lenv build` made the prefix; another client leaves no marker and no baseline.
         digest: of the lock, as ``d2lenv.json`` records it.
         source: the file that has the packages.
@@ -47,7 +47,7 @@ class Subject:
 
     environment: str
     platform: str
-    engine: Literal["wheels", "conda"]
+    kind: Packages
     ours: bool
     digest: str
     source: Path
@@ -85,7 +85,7 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
             )
         )
     stated = said.get("platform", "")
-    if _engine(content, said) == "wheels":
+    if _kind(content, said) == "wheels":
         return _of_wheels(workspace, environment, stated or content.platform, ours)
     lock = lockfile.of(workspace)
     installed = {(package.name, package.version, package.build) for package in content.conda}
@@ -93,10 +93,10 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
     return _of_lock(workspace, lock, environment, platform, ours)
 
 
-def _engine(content: Prefix, said: Mapping[str, str]) -> Literal["wheels", "conda"]:
+def _kind(content: Prefix, said: Mapping[str, str]) -> Packages:
     stated = said.get("engine", "")
-    if stated in find.ENGINES:
-        return "wheels" if stated == "wheels" else "conda"
+    if stated in PACKAGES:
+        return PACKAGES[stated]
     if content.kind not in ("conda", "venv"):
         raise D2lEnvError(
             tr("{path} is no environment", path=content.path),

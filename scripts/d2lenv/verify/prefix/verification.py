@@ -55,7 +55,7 @@ class Verification:
         return {
             "environment": self.subject.environment,
             "platform": self.subject.platform,
-            "engine": self.subject.engine,
+            "engine": self.subject.kind,
             "prefix": printable(str(self.prefix)),
             "lock": printable(str(self.subject.source)),
             "quick": self.quick,
@@ -147,8 +147,7 @@ def _not_checked(look: Examination, asked: Subject, quick: bool) -> Iterator[str
         )
     if look.tolerated["bytecode"] and quick:
         yield tr("compiled files were not compared with their sources (--quick)")
-    if asked.engine == "wheels":
-        home = look.prefix.config.get("home", "")
+    if home := look.prefix.config.get("home", ""):
         yield tr("the interpreter that the environment starts lies outside: {path}", path=home)
     if look.unvouched:
         yield trn(
