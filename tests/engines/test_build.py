@@ -147,7 +147,7 @@ def test_unknown_words_end_with_status_2_and_the_known_ones(root: Path, engine: 
 
 def test_for_linux_the_cpu_environment_says_that_it_is_the_cuda_build(root: Path) -> None:
     job = job_at(root, root / "prefix")
-    cpu = replace(job, variant=replace(job.variant, name="cpu"), platform="linux-64")
+    cpu = replace(job, settings=replace(job.settings, name="cpu"), platform="linux-64")
     assert "CUDA build" in find.ENGINES["wheels"].note(cpu)
     assert find.ENGINES["wheels"].note(replace(cpu, platform="osx-64")) == ""
     assert find.ENGINES["rattler"].note(cpu) == ""
@@ -385,14 +385,13 @@ def test_of_two_builds_at_once_the_second_waits_and_uses_the_firsts(root: Path, 
 
 def job_at(root: Path, prefix: Path) -> Job:
     from d2lenv.facts import platforms
-    from d2lenv.workspace import lockfile
-    from d2lenv.workspace import settings as variants
+    from d2lenv.workspace import lockfile, settings
 
     space = workspace.load(root)
     return Job(
         workspace=space,
         lock=lockfile.read(space.lock),
-        variant=variants.get(space, "tiny"),
+        settings=settings.get(space, "tiny"),
         platform=platforms.current(),
         prefix=prefix,
         building=prefix.with_name(f".{prefix.name}.building-1"),

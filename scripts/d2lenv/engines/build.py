@@ -81,7 +81,7 @@ def build(
     Raises:
         D2lEnvError: if no engine serves it here, or the build failed; an old prefix is then still usable.
     """
-    variant = settings.get(workspace, name)
+    asked = settings.get(workspace, name)
     lock = lockfile.of(workspace)
 
     def job_for(engine_name: str) -> Job:
@@ -93,7 +93,7 @@ def build(
         return Job(
             workspace=workspace,
             lock=lock,
-            variant=variant,
+            settings=asked,
             platform=ENGINES[engine_name].platform(workspace, name),
             prefix=there,
             building=there if ENGINES[engine_name].IN_PLACE else beside,
@@ -156,7 +156,7 @@ def _beside(job: Job, chosen: str, digest: str, check_space: bool) -> bool:
 
 def _marker(job: Job, chosen: str, digest: str) -> dict[str, str]:
     return {
-        "environment": job.variant.name,
+        "environment": job.settings.name,
         "engine": chosen,
         "platform": job.platform,
         "prefix": str(job.prefix),

@@ -73,7 +73,7 @@ def _is_built(job: Job, engine: str) -> bool:
 
 def digest(job: Job, engine: str) -> str:
     """Return the sha256 (hex) of all that ``engine`` builds the environment from."""
-    return ENGINES[engine].digest(job.workspace, job.variant.name, job.platform, lambda: job.lock)
+    return ENGINES[engine].digest(job.workspace, job.settings.name, job.platform, lambda: job.lock)
 
 
 def wanted_digest(
@@ -115,7 +115,7 @@ def is_from(job: Job, wanted: str) -> bool:
     said = marker.read(job.prefix)
     return (
         said.get("prefix") == str(job.prefix)
-        and said.get("environment") == job.variant.name
+        and said.get("environment") == job.settings.name
         and said.get("digest") == wanted
     )
 
@@ -153,7 +153,7 @@ def is_ready(job: Job, engine: Engine, wanted: str, say: Callable[[str], None]) 
             fix=tr(
                 "`d2lenv build {name} --fresh` builds it anew, without these changes; "
                 "`d2lenv verify` lists all of them",
-                name=job.variant.name,
+                name=job.settings.name,
             ),
         )
     if more:

@@ -39,9 +39,9 @@ def finish(
     python = locations.interpreter(job.building)
     if interpreters.probe(python, "") is None:
         raise D2lEnvError(
-            tr("{name} was built but its Python does not run", name=job.variant.name),
+            tr("{name} was built but its Python does not run", name=job.settings.name),
             why=str(python),
-            fix=tr("`d2lenv build {name} --fresh` builds it anew", name=job.variant.name),
+            fix=tr("`d2lenv build {name} --fresh` builds it anew", name=job.settings.name),
         )
     _write_kernelspec(job, job.prefix / python.relative_to(job.building))
     for site_packages, version in _installed_d2l(job.building):
@@ -60,11 +60,11 @@ def _check_packages(job: Job, engine: Engine) -> None:
         raise D2lEnvError(
             tr(
                 "{name} was built but is not what was asked for: {count} packages differ",
-                name=job.variant.name,
+                name=job.settings.name,
                 count=len(lines),
             ),
             why="\n".join(lines[:_SHOWN]),
-            fix=tr("`d2lenv build {name} --fresh` builds it anew", name=job.variant.name),
+            fix=tr("`d2lenv build {name} --fresh` builds it anew", name=job.settings.name),
         )
 
 
@@ -75,11 +75,11 @@ def _write_kernelspec(job: Job, python: Path) -> None:
     """
     spec = {
         "argv": python_module(python, "ipykernel_launcher", "-f", "{connection_file}"),
-        "display_name": job.variant.display_name,
+        "display_name": job.settings.display_name,
         "language": "python",
         "metadata": {"debugger": True},
     }
-    path = job.building / "share" / "jupyter" / "kernels" / f"d2l-{job.variant.name}" / "kernel.json"
+    path = job.building / "share" / "jupyter" / "kernels" / f"d2l-{job.settings.name}" / "kernel.json"
     _write_if_new(path, json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -27,7 +27,7 @@ class Job:
     Attributes:
         workspace: the checkout.
         lock: its pixi.lock.
-        variant: the environment.
+        settings: of the environment, its name among them.
         platform: the one of the environment's that this machine gets.
         prefix: where the environment will live.
         building: where it is built; renamed to ``prefix`` unless the engine builds in place.
@@ -40,7 +40,7 @@ class Job:
 
     workspace: Workspace
     lock: Lock
-    variant: Settings
+    settings: Settings
     platform: str
     prefix: Path
     building: Path
@@ -53,7 +53,7 @@ class Job:
     @property
     def locked(self) -> bool:
         """Return True if pixi.lock has this environment for this platform."""
-        return self.platform in self.lock.platforms(self.variant.name)
+        return self.platform in self.lock.platforms(self.settings.name)
 
 
 class Engine(Protocol):

@@ -56,12 +56,12 @@ def why_not(job: Job) -> str:
     """Why pixi cannot build the job, or nothing."""
     if not job.locked:
         return tr(
-            "pixi.lock does not have {name} for {platform}", name=job.variant.name, platform=job.platform
+            "pixi.lock does not have {name} for {platform}", name=job.settings.name, platform=job.platform
         )
     pixi = _pixi()
     if pixi is None:
         return tr("pixi is not on the PATH")
-    if job.prefix != place(job.workspace, job.variant.name).absolute():
+    if job.prefix != place(job.workspace, job.settings.name).absolute():
         return tr("pixi builds only its own prefix, not {prefix}", prefix=job.prefix)
     version = _version(pixi)
     if not version:
@@ -82,19 +82,19 @@ def build(job: Job) -> Mapping[str, Fact]:
         D2lEnvError: if pixi failed; its own message stands above.
     """
     verb = "reinstall" if job.fresh and job.prefix.exists() else "install"
-    command = [str(_pixi() or "pixi"), verb, "--locked", "-e", job.variant.name]
+    command = [str(_pixi() or "pixi"), verb, "--locked", "-e", job.settings.name]
     command += ["--manifest-path", str(job.workspace.manifest)]
     job.say(tr("running {command}", command=" ".join(command)))
     fix = tr(
         "read pixi's message above; `d2lenv build {name} --engine wheels` needs no pixi",
-        name=job.variant.name,
+        name=job.settings.name,
     )
     try:
         # pixi's own progress is the reader's; standard output stays free for `--json`.
         status = process.run_visibly(command, timeout_s=_TIMEOUT_S, aside=True)
     except OSError as error:
         raise D2lEnvError(
-            tr("{name} cannot be built", name=job.variant.name), why=str(error), fix=fix
+            tr("{name} cannot be built", name=job.settings.name), why=str(error), fix=fix
         ) from error
     if status != 0:
         raise D2lEnvError(tr("pixi ended with status {status}", status=status), fix=fix)

@@ -23,7 +23,7 @@ def held(job: Job) -> Iterator[None]:
         D2lEnvError: if the place cannot be written.
     """
     lock = job.prefix.with_name(f".{job.prefix.name}.lock")
-    with exclusive_lock(lock, f"d2lenv build {job.variant.name}", job.say):
+    with exclusive_lock(lock, f"d2lenv build {job.settings.name}", job.say):
         try:
             recover(job)
             yield
@@ -54,7 +54,7 @@ def refuse_foreign(job: Job) -> None:
     owner = marker.read(job.prefix).get("environment")
     if owner is None:
         raise D2lEnvError(tr("{path} is there already and was not built by d2lenv", path=job.prefix), fix=fix)
-    if owner != job.variant.name:
+    if owner != job.settings.name:
         raise D2lEnvError(tr("{path} holds the environment {name}", path=job.prefix, name=owner), fix=fix)
 
 
@@ -74,7 +74,7 @@ def check_space(job: Job, needed: float) -> None:
                 "{folder} has {free} GB free; {name} needs about {needed} GB",
                 folder=folder,
                 free=f"{free / 1e9:.1f}",
-                name=job.variant.name,
+                name=job.settings.name,
                 needed=f"{needed / 1e9:.1f}",
             ),
             fix=tr(

@@ -69,11 +69,11 @@ def why_not(job: Job) -> str:
     """Return why py-rattler cannot build the job, or nothing; asks the channels, two seconds for the lot."""
     if not job.locked:
         return tr(
-            "pixi.lock does not have {name} for {platform}", name=job.variant.name, platform=job.platform
+            "pixi.lock does not have {name} for {platform}", name=job.settings.name, platform=job.platform
         )
     if "alternative_target_prefix" not in inspect.signature(install).parameters:
         return tr("the installed py-rattler is older than 0.26")
-    silent = [answer for answer in channels.ask(job.lock.channels(job.variant.name)) if answer.reason]
+    silent = [answer for answer in channels.ask(job.lock.channels(job.settings.name)) if answer.reason]
     if silent:
         return tr(
             "{count} of its channels do not answer: {reasons}",
@@ -96,7 +96,7 @@ def build(job: Job) -> Mapping[str, Fact]:
         D2lEnvError: if a package is missing, has another hash or holds what must not be installed, or if the
             disk is full or not writable.
     """
-    records = job.lock.records(job.variant.name, job.platform)
+    records = job.lock.records(job.settings.name, job.platform)
     _refuse_unverifiable(records)
     job.building.mkdir(parents=True, exist_ok=True)
     mask, ignores_case = 0o7000 | files.umask(), screening.ignores_case(job.building)
@@ -121,7 +121,7 @@ def build(job: Job) -> Mapping[str, Fact]:
         reason = str(error)
     if reason:
         raise D2lEnvError(
-            tr("{name} for {platform} cannot be installed", name=job.variant.name, platform=job.platform),
+            tr("{name} for {platform} cannot be installed", name=job.settings.name, platform=job.platform),
             why=reason,
             fix=fix or _next_step(reason),
         )
@@ -145,7 +145,7 @@ def _installer() -> AbstractContextManager[process.Conversation]:
 def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> bytes:
     request = {
         "lock": str(job.lock.path.absolute()),
-        "environment": job.variant.name,
+        "environment": job.settings.name,
         "platform": _locked_name(job),
         "building": str(job.building),
         "prefix": str(job.prefix),
@@ -162,7 +162,7 @@ def _request(job: Job, cache: Cache, known: Mapping[str, Archive]) -> bytes:
 
 def _locked_name(job: Job) -> str:
     """Return the platform's name in pixi.lock, which the other process reads without pixi.toml."""
-    row = job.lock.platform(job.variant.name, job.platform)
+    row = job.lock.platform(job.settings.name, job.platform)
     return row.name if row else job.platform
 
 

@@ -41,11 +41,11 @@ def platform(_workspace: Workspace, _environment: str) -> str:
 
 
 def serves(job: Job) -> bool:
-    return job.platform in job.variant.wheels
+    return job.platform in job.settings.wheels
 
 
 def _pins(job: Job) -> list[Pin]:
-    return pinned.read(job.workspace, job.variant.name, job.platform)
+    return pinned.read(job.workspace, job.settings.name, job.platform)
 
 
 def digest(workspace: Workspace, environment: str, platform: str, _lock: Callable[[], Lock]) -> str:
@@ -61,15 +61,15 @@ def installed(prefix: Path) -> Sequence[tuple[str, str]]:
 
 
 def size(job: Job) -> float:
-    return job.variant.disk_gb * 1e9
+    return job.settings.disk_gb * 1e9
 
 
 def differences(job: Job) -> Sequence[Difference]:
-    return pinned.differences(job.lock, job.variant.name, job.platform, _pins(job))
+    return pinned.differences(job.lock, job.settings.name, job.platform, _pins(job))
 
 
 def note(job: Job) -> str:
-    if not job.variant.cuda and platforms.row(job.platform).system.index_cuda:
+    if not job.settings.cuda and platforms.row(job.platform).system.index_cuda:
         return tr(
             "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
             "this is that one"
@@ -80,7 +80,7 @@ def note(job: Job) -> str:
 def why_not(job: Job) -> str:
     """Return why the package index cannot serve the job, or nothing."""
     if not serves(job):
-        name, platform, twin = job.variant.name, job.platform, _twin(job)
+        name, platform, twin = job.settings.name, job.platform, _twin(job)
         if twin:
             return tr(
                 "the wheels of {name} for {platform} are those of `{twin}`: name that one",
@@ -101,7 +101,7 @@ def _twin(job: Job) -> str:
     packages = {
         name: environment.specs.get(job.platform) for name, environment in job.workspace.environments.items()
     }
-    wanted = packages.get(job.variant.name)
+    wanted = packages.get(job.settings.name)
     served = settings.load(job.workspace)
     same = (
         name for name, specs in packages.items() if specs == wanted and job.platform in served[name].wheels
@@ -118,7 +118,7 @@ def build(job: Job) -> Mapping[str, Fact]:
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
     """
-    version = pinned.python_version(job.variant, job.lock, job.platform)
+    version = pinned.python_version(job.settings, job.lock, job.platform)
     pins = _pins(job)
     cache, seen, python = _look_around(job, version, pins)
     job.say(f"Python {version}: {python.path} ({python.source})")
@@ -166,7 +166,7 @@ def _install(job: Job, python: interpreters.Interpreter) -> None:
     reason = _attempt(job, python, (), shown=shown)
     if reason:
         raise D2lEnvError(
-            tr("the wheels of {name} cannot be installed", name=job.variant.name),
+            tr("the wheels of {name} cannot be installed", name=job.settings.name),
             why=tr("see uv's message above") if shown else reason,
             fix=_next_step(reason),
         )
@@ -180,14 +180,14 @@ def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...
     """
     venv: list[str | Path] = [
         # Relocatable: it is built beside its place and renamed.
-        *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.variant.name}"),
+        *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.settings.name}"),
         *("--python", python.path, job.building),
     ]
     return _run(venv, shown=False) or _run([*_install_words(job), *options], shown=shown)
 
 
 def _install_words(job: Job) -> list[str | Path]:
-    requirements = pinned.path_of(job.workspace, job.variant.name, job.platform)
+    requirements = pinned.path_of(job.workspace, job.settings.name, job.platform)
     return [
         *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
@@ -206,7 +206,7 @@ def _settle_conflicts(job: Job, there: wheel_cache.Installed) -> None:
         words = [*_install_words(job), "--offline", "--reinstall-package", winner]
         if reason := _run(words, shown=False):
             raise D2lEnvError(
-                tr("the wheels of {name} cannot be installed", name=job.variant.name),
+                tr("the wheels of {name} cannot be installed", name=job.settings.name),
                 why=reason,
                 fix=_next_step(reason),
             )

@@ -12,10 +12,9 @@ from packaging.requirements import Requirement
 
 from d2lenv.cli.app import cli
 from d2lenv.export.formats import requirements
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import pins as pinned
-from d2lenv.workspace import settings as variants
 from d2lenv.workspace.manifest import Workspace
 from export.tables import REPOSITORY
 
@@ -43,8 +42,8 @@ def test_those_of_this_repository_belong_to_its_lock(copy: Workspace) -> None:
 def test_packaging_reads_the_same_versions_and_hashes() -> None:
     ours = workspace.load(REPOSITORY)
     seen = 0
-    for name, variant in variants.load(ours).items():
-        for platform in variant.wheels:
+    for name, one in settings.load(ours).items():
+        for platform in one.wheels:
             text = pinned.path_of(ours, name, platform).read_text(encoding="utf-8").replace("\\\n", " ")
             read = {}
             for line in text.splitlines():

@@ -32,7 +32,7 @@ def digest(_workspace: Workspace, environment: str, platform: str, lock: Callabl
 def packages(job: Job) -> Mapping[str, str]:
     return {
         record.name.normalized: f"{record.version} {record.build}"
-        for record in job.lock.records(job.variant.name, job.platform)
+        for record in job.lock.records(job.settings.name, job.platform)
     }
 
 
@@ -41,7 +41,7 @@ def installed(prefix: Path) -> Sequence[tuple[str, str]]:
 
 
 def size(job: Job) -> float:
-    return unpacked_size(job.lock.records(job.variant.name, job.platform))
+    return unpacked_size(job.lock.records(job.settings.name, job.platform))
 
 
 def unpacked_size(records: Iterable[RepoDataRecord]) -> float:
