@@ -25,6 +25,7 @@ from packaging.version import InvalidVersion, Version
 from d2lenv import doctor
 from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
 from d2lenv.doctor.rules.loading import interpreter, libraries
+from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
@@ -33,7 +34,14 @@ from d2lenv.workspace import pins as pinned
 
 ROOT = Path(__file__).resolve().parents[1]
 ADVISORIES = ROOT / "docs" / "advisories.toml"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/doctor.md", "SECURITY.md")
+DOCUMENTS = (
+    "README.md",
+    "README.zh-CN.md",
+    "docs/doctor.md",
+    "SECURITY.md",
+    "docs/errors.md",
+    "docs/errors.zh-CN.md",
+)
 
 Kind = Literal["conda", "wheel"]
 
@@ -275,6 +283,12 @@ def export_table(language: Language) -> Iterator[str]:
         yield from [*export_rows(language)]
 
 
+def error_sections(language: Language) -> Iterator[str]:
+    """What `d2lenv explain` knows."""
+    with speaking(language):
+        yield from [*documents.sections()]
+
+
 def export_rows(language: Language) -> Iterator[str]:
     environment, platform = ("environment", "platform") if language == "en" else ("环境", "平台")
     heads = ("for", "exactly the locked packages") if language == "en" else ("用于", "正是锁定的软件包")
@@ -303,6 +317,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
             ("environments", environment_table),
             ("packages", package_table),
             ("exports", export_table),
+            ("errors", error_sections),
         )
         for language in ("en", "zh")
     },
@@ -311,6 +326,9 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
         for module in (names, sources, versions, requires, d2l, jupyter, gpu, machine, drift, plan)
     },
 }
+
+FILES: Mapping[str, Callable[[], str]] = {"docs/explain.html": documents.page}
+"""Documents that are generated as a whole."""
 
 
 def generated(text: str) -> str:
@@ -324,13 +342,14 @@ def generated(text: str) -> str:
 
 def main(words: list[str]) -> int:
     stale = []
-    for name in DOCUMENTS:
+    for name in (*DOCUMENTS, *FILES):
         path = ROOT / name
-        text = path.read_text(encoding="utf-8")
-        if generated(text) != text:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        now = FILES[name]() if name in FILES else generated(text)
+        if now != text:
             stale.append(name)
             if "--check" not in words:
-                path.write_text(generated(text), encoding="utf-8")
+                path.write_text(now, encoding="utf-8")
     if stale and "--check" in words:
         print(f"not what the code and the locks say: {', '.join(stale)}; run `nox -s docs`")
         return 1

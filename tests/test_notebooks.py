@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 import types
 import warnings
 from pathlib import Path
@@ -250,7 +251,7 @@ def test_the_first_notebook_asks_the_doctor_and_no_module_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = nbformat.reads(NOTEBOOKS[0].read_text(encoding="utf-8"), as_version=4)
-    (cell,) = (cell for cell in first.cells if "def ask_the_doctor" in cell.source)
+    (cell,) = (cell for cell in first.cells if "def ask_the_tool" in cell.source)
     for name in ("d2lenv", "runpy", "json", "random", "click"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -260,3 +261,60 @@ def test_the_first_notebook_asks_the_doctor_and_no_module_beside_it(
     exec(cell.source, names)
     assert names["reason"] == ""
     assert names["report"]["command"] == "doctor"
+
+
+def cell_of_the_first_notebook(words: str) -> str:
+    first = nbformat.reads(NOTEBOOKS[0].read_text(encoding="utf-8"), as_version=4)
+    (cell,) = (cell.source for cell in first.cells if words in cell.source)
+    return str(cell)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_the_first_notebook_explains_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_name: bool
+) -> None:
+    said = "AssertionError: Torch not compiled with CUDA enabled"
+    error = {"output_type": "error", "ename": "AssertionError", "evalue": said, "traceback": [said]}
+    monkeypatch.chdir(tmp_path)
+    Path("mine.ipynb").write_text(json.dumps({"cells": [{"outputs": [error]}]}), encoding="utf-8")
+    monkeypatch.setenv("D2LENV_PYTHON", sys.executable)
+    monkeypatch.setenv("D2LENV_FOLDER", str(FOLDER.parent / "scripts"))
+    monkeypatch.setenv("D2LENV_LANG", "en")
+    shown: list[Any] = []
+    names: dict[str, Any] = {
+        "os": os,
+        "sys": sys,
+        "json": json,
+        "subprocess": subprocess,
+        "traceback": traceback,
+        "table": lambda headings, rows: rows,
+        "display": shown.append,
+    }
+    exec(cell_of_the_first_notebook("def ask_the_tool"), names)
+    source = cell_of_the_first_notebook("def the_last_error")
+    exec(source.replace('r"""\n\n"""', repr("mine.ipynb" if by_name else said)), names)
+    ((row, *_),) = shown
+    assert row[0] == "Torch not compiled with CUDA enabled"
+    assert "build for the CPU" in row[1]
+    assert "pip install" in row[2]
+
+
+def test_the_first_notebook_takes_the_last_error_if_none_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    names: dict[str, Any] = {
+        "os": os,
+        "sys": sys,
+        "traceback": traceback,
+        "ask_the_tool": lambda *words, text="": asked.append(text) or ({"answers": []}, ""),
+        "table": lambda headings, rows: rows,
+        "display": lambda shown: None,
+    }
+    monkeypatch.delattr(sys, "last_value", raising=False)
+    exec(cell_of_the_first_notebook("def the_last_error"), names)
+    assert "no error to explain" in capsys.readouterr().out
+    assert not asked
+    monkeypatch.setattr(sys, "last_value", ValueError("of this notebook"), raising=False)
+    exec(cell_of_the_first_notebook("def the_last_error"), names)
+    assert asked == ["ValueError: of this notebook\n"]

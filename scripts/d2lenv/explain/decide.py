@@ -10,6 +10,7 @@ from pathlib import Path
 from d2lenv.base.files import absolute
 from d2lenv.doctor import command
 from d2lenv.doctor.model import Finding
+from d2lenv.doctor.probe import gather
 from d2lenv.explain.match import Match
 from d2lenv.explain.rows import Cause
 from d2lenv.facts.engines import PACKAGES
@@ -61,8 +62,9 @@ def decide(matches: Sequence[Match], named: str | None, root: Path | None) -> Ve
     if named is None or not codes:
         return Verdict(tuple(_answer(match, ()) for match in matches), None)
     prefix, findings = command.examined(named, root)
-    grave = [finding for finding in findings if finding.severity in ("error", "warning")]
-    answers = [_answer(match, grave) for match in matches]
+    # A note is there in healthy environments too; "not checked" says, for one, that no driver answers.
+    telling = [finding for finding in findings if finding.severity != "info"]
+    answers = [_answer(match, telling) for match in matches]
     return Verdict(tuple(sorted(answers, key=lambda answer: not answer.proven)), prefix)
 
 
@@ -77,7 +79,7 @@ def _answer(match: Match, findings: Sequence[Finding]) -> Answer:
 def at_hand(environ: Mapping[str, str], root: Path | None) -> str | None:
     """Return the environment that is active, or the only one that is built here; not the tool's own."""
     stated = [environ[name] for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if environ.get(name)]
-    folders = stated or [str(path) for path in _built(root)]
+    folders = stated or [str(path) for path in _built(root or gather.workspace_root(Path.cwd()))]
     own = absolute(Path(sys.prefix))
     others = [folder for folder in folders if Path(folder).is_dir() and absolute(Path(folder)) != own]
     return others[0] if stated and others else others[0] if len(others) == 1 else None

@@ -29,9 +29,9 @@ TRIES = 50
 
 # Colours, and the titles of windows, that a terminal's text has.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?)")
-_QUOTES = {"‘": "'", "’": "'", "“": '"', "”": '"', "`": "'"}
-_FRAMES = "│┃╭╰╮╯─━┏┓┗┛├▶×❱\x00\xa0"
-_PLAIN = str.maketrans({**_QUOTES, **dict.fromkeys(_FRAMES, " ")})
+QUOTES = {"‘": "'", "’": "'", "“": '"', "”": '"', "`": "'"}
+FRAMES = "│┃╭╰╮╯─━┏┓┗┛├▶×❱\x00\xa0"
+_PLAIN = str.maketrans({**QUOTES, **dict.fromkeys(FRAMES, " ")})
 
 
 @dataclass(frozen=True)
