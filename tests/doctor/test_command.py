@@ -291,7 +291,9 @@ def test_many_files_are_cut_on_the_terminal_and_complete_in_json(
 
     monkeypatch.setattr(doctor, "FINDINGS", (("D2L001", check),))
     assert run(str(healthy)) == 0
-    assert "and 28 more" in capsys.readouterr().out
+    assert "and 37 more" in capsys.readouterr().out
+    assert run(str(healthy), "--all") == 0
+    assert "and 29 more" in capsys.readouterr().out
     run(str(healthy), "--json")
     assert len(json.loads(capsys.readouterr().out)["findings"][0]["found"]) == 40
 

@@ -205,7 +205,9 @@ def examine(path: Path, root: Path, chance: random.Random) -> None:
         active=chance.random() < 0.5,
     )
     findings = doctor.examine(context)
-    text = json.dumps(show.as_json(context, findings, ()), ensure_ascii=False)
+    text = json.dumps(
+        show.as_json(context, findings, doctor.causes(context, findings), ()), ensure_ascii=False
+    )
     text += "".join(str(command) for f in findings for command in f.fix if not command.argv)
     text.encode("utf-8")
     assert not [c for c in show.heading(context) + text if not c.isprintable() and c != "\n"]

@@ -21,6 +21,7 @@ from d2lenv.cli import shared
     "--plan", is_flag=True, help=mark("Judge what is about to be installed: python=3.12 d2l==0.17.6.")
 )
 @shared.option("--deep", is_flag=True, help=mark("Also start its Python, import torch and use the GPU."))
+@shared.option("--all", "everything", is_flag=True, help=mark("Also show what is no fault."))
 @shared.option("--fix", is_flag=True, help=mark("Print only the commands that mend what was found."))
 @shared.option("--yes", is_flag=True, help=mark("With --fix: run the commands that are safe."))
 @shared.as_json
@@ -30,6 +31,7 @@ def doctor(
     words: tuple[str, ...],
     plan: bool,
     deep: bool,
+    everything: bool,
     fix: bool,
     yes: bool,
     as_json: bool,
@@ -43,4 +45,5 @@ def doctor(
     if plan:
         return command.plan(words, as_json)
     name = words[0] if words else None
-    return command.examine(name, place.given, deep=deep, fix=fix, yes=yes, as_json=as_json)
+    asked = command.Asked(deep=deep, fix=fix, yes=yes, as_json=as_json, everything=everything)
+    return command.examine(name, place.given, asked)

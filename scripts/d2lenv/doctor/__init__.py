@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from d2lenv.base import messages
 from d2lenv.doctor import advice
-from d2lenv.doctor.model import Check, Context, Finding, Problem, Severity
+from d2lenv.doctor import causes as grouping
+from d2lenv.doctor.causes import Cause
+from d2lenv.doctor.model import Check, Context, Finding, Problem
 from d2lenv.doctor.rules import (
     d2l,
     drift,
@@ -136,8 +138,6 @@ _BY_VERSIONS = frozenset(
 )
 """The findings that names and versions alone decide: what a command would change can be forecast by them."""
 
-_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "not-checked": 2, "info": 3}
-
 _Given = TypeVar("_Given", Context, Plan)
 
 
@@ -149,6 +149,11 @@ def explanation_key(check: Callable[..., object]) -> str:
 def examine(context: Context) -> tuple[Finding, ...]:
     """All findings of the environment, the gravest first, with no command that would do harm."""
     return advice.sound(context, _run(FINDINGS, context), _of_versions)
+
+
+def causes(context: Context, findings: Iterable[Finding]) -> tuple[Cause, ...]:
+    """Group the errors and warnings by what causes them, each with what mends all of it."""
+    return grouping.causes(findings, advice.acceptance(context, _of_versions))
 
 
 def _of_versions(context: Context) -> tuple[Finding, ...]:
@@ -176,4 +181,4 @@ def _run(
         for code, check in table
         for problem in check(given)
     ]
-    return tuple(sorted(found, key=lambda finding: (_ORDER[finding.severity], finding.code)))
+    return tuple(sorted(found, key=grouping.order))

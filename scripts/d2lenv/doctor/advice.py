@@ -23,25 +23,35 @@ from d2lenv.prefix.contents.model import Distribution, Prefix, Site
 Judge = Callable[[Context], Iterable[Finding]]
 """The findings that versions alone decide."""
 
-_MENDS_PYTHON = "D2L006"
+_MENDS_PYTHON = frozenset({"D2L006", "D2L008"})
 
 
 def sound(context: Context, findings: tuple[Finding, ...], judge: Judge) -> tuple[Finding, ...]:
     """Return the findings without the commands that cannot work or would do harm."""
-    before: list[tuple[int, int]] = []  # judged when the first command needs it
+    acceptable = acceptance(context, judge)
 
     def bad(finding: Finding, command: Command) -> bool:
-        if _starts_a_python_that_is_gone(context, command) and finding.code != _MENDS_PYTHON:
+        if _starts_a_python_that_is_gone(context, command) and finding.code not in _MENDS_PYTHON:
             return True
-        if not command.installs and not command.removes:
-            return False
-        if not all(exists(spec, command, context.prefix) for spec in command.installs):
-            return True
-        if not before:
-            before.append(_gravity(judge(context)))
-        return _gravity(judge(after(context, command))) > before[0]
+        return not acceptable(command)
 
     return tuple(_without(finding, bad) for finding in findings)
+
+
+def acceptance(context: Context, judge: Judge) -> Callable[[Command], bool]:
+    """Return the function that tells whether a command can be run and leaves the environment no worse."""
+    before: list[tuple[int, int]] = []  # judged when the first command needs it
+
+    def acceptable(command: Command) -> bool:
+        if not command.installs and not command.removes:
+            return True
+        if not all(exists(spec, command, context.prefix) for spec in command.installs):
+            return False
+        if not before:
+            before.append(_gravity(judge(context)))
+        return _gravity(judge(after(context, command))) <= before[0]
+
+    return acceptable
 
 
 def _without(finding: Finding, bad: Callable[[Finding, Command], bool]) -> Finding:

@@ -6,12 +6,14 @@ import os
 import platform as machine
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from d2lenv.base.console import print_json
 from d2lenv.base.errors import FAILED
+from d2lenv.doctor import causes, examine_plan, show
 from d2lenv.doctor import examine as examine_context
-from d2lenv.doctor import examine_plan, show
+from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Context, Finding
 from d2lenv.doctor.probe import deep as probing
 from d2lenv.doctor.probe import gather
@@ -20,7 +22,22 @@ from d2lenv.facts import platforms
 from d2lenv.prefix import lookup
 
 
-def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What the reader wants of the doctor.
+
+    Attributes:
+        everything: also what is no fault.
+    """
+
+    deep: bool = False
+    fix: bool = False
+    yes: bool = False
+    as_json: bool = False
+    everything: bool = False
+
+
+def examine(name: str | None, root: Path | None, asked: Asked) -> int:
     """Examine one environment and print the answer.
 
     Args:
@@ -34,26 +51,26 @@ def examine(name: str | None, root: Path | None, *, deep: bool, fix: bool, yes: 
         D2lEnvError: there is no such environment.
     """
     look = _looking(name, root)
-    context = look()
-    findings = examine_context(context)
-    probes = _probe(context) if deep else ()
-    if fix and yes:
-        good = show.run_commands(context, findings)
+
+    def found() -> tuple[Context, tuple[Finding, ...], tuple[Cause, ...]]:
         context = look()
         findings = examine_context(context)
-        good = good and not show.failed(findings, probes)
-        if as_json:
-            print_json("doctor", good, show.as_json(context, findings, probes))
-        else:
-            show.report(context, findings, probes)
-        return 0 if good else FAILED
-    if as_json:
-        print_json("doctor", not show.failed(findings, probes), show.as_json(context, findings, probes))
-    elif fix:
-        show.print_commands(findings)
+        return context, findings, causes(context, findings)
+
+    context, findings, faults = found()
+    probes = _probe(context) if asked.deep else ()
+    good = True
+    if asked.fix and asked.yes:
+        good = show.run_commands(context, faults)
+        context, findings, faults = found()
+    good = good and not show.failed(findings, probes)
+    if asked.as_json:
+        print_json("doctor", good, show.as_json(context, findings, faults, probes))
+    elif asked.fix and not asked.yes:
+        show.print_commands(faults)
     else:
-        show.report(context, findings, probes)
-    return FAILED if show.failed(findings, probes) else 0
+        show.report(context, findings, faults, probes, everything=asked.everything)
+    return 0 if good else FAILED
 
 
 def examined(name: str, root: Path | None) -> tuple[Path, tuple[Finding, ...]]:

@@ -67,7 +67,7 @@ def pip_install(context: Context, *specs: str, index: str = "", options: tuple[s
         if pip
         else (*_uv(context), "pip", "install", "--python", _python(context), *tail)
     )
-    return Command(argv, safe=_safe(context), installs=specs, index=index)
+    return Command(argv, safe=_safe(context), installs=specs, index=index, specs=specs)
 
 
 def pip_uninstall(context: Context, *names: str) -> Command:
@@ -94,7 +94,8 @@ def conda_install(context: Context, *specs: str, channels: tuple[str, ...] = ())
     if made_by.kind == "pixi":
         return managers.pixi_add(made_by, context.prefix, specs, channels)
     tail = tuple(word for channel in channels for word in ("-c", channel))
-    return Command((_conda(context), "install", "--prefix", str(context.prefix.path), *specs, *tail))
+    argv = (_conda(context), "install", "--prefix", str(context.prefix.path), *specs, *tail)
+    return Command(argv, specs=specs)
 
 
 def torch_channels(torch: str) -> tuple[str, ...]:
@@ -109,9 +110,8 @@ def reinstall(context: Context, *names: str) -> Command:
         return built
     if made_by.kind == "pixi":
         return managers.pixi_reinstall(made_by, names)
-    return Command(
-        (_conda(context), "install", "--prefix", str(context.prefix.path), "--force-reinstall", *names)
-    )
+    argv = (_conda(context), "install", "--prefix", str(context.prefix.path), "--force-reinstall", *names)
+    return Command(argv, specs=names)
 
 
 def install(context: Context, conda: tuple[str, ...], pip: tuple[str, ...], index: str = "") -> Command:

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
 
 WIDTH = 80
+_NARROWEST = 40
 
 _COLOURS = {"error": "1;31", "warning": "33", "not-checked": "36", "info": "2", "bold": "1"}
 _RULE = "─"
 # Chinese punctuation that must not begin a line.
 _CLOSING = "，。；：、！？）》」』】…"
+
+
+def width() -> int:
+    """Return how wide lines may be: the terminal's width or COLUMNS, 80 at most."""
+    return max(_NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
 
 
 def columns(text: str) -> int:

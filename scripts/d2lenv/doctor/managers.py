@@ -96,8 +96,8 @@ def again(made_by: Manager) -> Command:
 
 def pixi_reinstall(made_by: Manager, names: Iterable[str]) -> Command:
     """Let pixi put the files of packages back that its lock has."""
-    whole = again(made_by)
-    return Command((*whole.argv, *names))
+    specs = tuple(names)
+    return Command((*again(made_by).argv, *specs), specs=specs)
 
 
 def pixi_add(
@@ -106,7 +106,7 @@ def pixi_add(
     """Let pixi add conda packages to the workspace; what it has in that version it only puts back."""
     if specs and all(_recorded(prefix, spec) for spec in specs):
         return pixi_reinstall(made_by, (re.split(r"[=<>!~ ]", spec)[0] for spec in specs))
-    add = Command(("pixi", "add", *_manifest(made_by), *_feature(made_by), *specs))
+    add = Command(("pixi", "add", *_manifest(made_by), *_feature(made_by), *specs), specs=specs)
     lacking = [channel for channel in channels if channel not in _text(made_by.place)]
     if not lacking:
         return add
@@ -116,7 +116,8 @@ def pixi_add(
 
 def pixi_add_wheels(made_by: Manager, specs: tuple[str, ...]) -> Command:
     """Let pixi add packages of the Python package index to the workspace."""
-    return Command(("pixi", "add", "--pypi", *_manifest(made_by), *_feature(made_by), *specs), installs=specs)
+    argv = ("pixi", "add", "--pypi", *_manifest(made_by), *_feature(made_by), *specs)
+    return Command(argv, installs=specs, specs=specs)
 
 
 def uv_add(made_by: Manager, specs: tuple[str, ...], index: str, *, force: bool) -> Command:
@@ -127,7 +128,7 @@ def uv_add(made_by: Manager, specs: tuple[str, ...], index: str, *, force: bool)
         words = tuple(word for name in names for word in ("--reinstall-package", name))
         return Command(("uv", "sync", *project, *words), installs=specs, index=index)
     given = ("--index", index) if index else ()
-    return Command(("uv", "add", *project, *given, *specs), installs=specs, index=index)
+    return Command(("uv", "add", *project, *given, *specs), installs=specs, index=index, specs=specs)
 
 
 def uv_remove(made_by: Manager, names: tuple[str, ...]) -> Command:

@@ -41,6 +41,7 @@ class Command:
         installs: what pip or uv would install, as it is asked for (``numpy<2``).
         removes: distributions that pip or uv would remove.
         index: PyTorch's own index, where it is given.
+        specs: the words of ``argv`` that name packages, one after the other; empty when it names none.
     """
 
     argv: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class Command:
     installs: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     index: str = ""
+    specs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.argv:

@@ -11,6 +11,7 @@ from d2lenv.base import process
 from d2lenv.base.console import note, write
 from d2lenv.base.messages import printable, tr
 from d2lenv.doctor import layout
+from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
 from d2lenv.doctor.probe import system
 from d2lenv.doctor.probe.deep import Probe
@@ -20,6 +21,7 @@ FIX_TIMEOUT_S = 1800.0
 
 _INDENT = 9
 _MOST_FOUND = 12
+_FEW = 4
 
 
 def _severity(severity: Severity) -> str:
@@ -46,25 +48,58 @@ def heading(context: Context) -> str:
     return printable(f"{prefix.path} ({', '.join(parts)})")
 
 
-def report(context: Context, findings: Sequence[Finding], probes: Sequence[Probe]) -> None:
-    """The whole answer: prefix, table of names, findings, summary."""
+def report(
+    context: Context,
+    findings: Sequence[Finding],
+    causes: Sequence[Cause],
+    probes: Sequence[Probe],
+    *,
+    everything: bool,
+) -> None:
+    """The answer: prefix, faults, what was not checked, summary; the table of names where nothing is
+    wrong."""
+    prefix = str(context.prefix.path) + os.sep
     write(heading(context), "")
-    _names(context)
-    # The explanation of the two names belongs to their table.
-    for finding in findings:
-        if finding.code == "D2L001":
-            write(*layout.wrap(finding.why, layout.WIDTH), "")
-    _findings(findings, str(context.prefix.path) + os.sep)
+    if everything or not causes:
+        _names(context)
+        # The explanation of the two names belongs to their table.
+        for finding in findings:
+            if finding.code == "D2L001":
+                write(*layout.wrap(finding.why, layout.width()), "")
+    for cause in causes:
+        _cause(cause, prefix, everything=everything)
+    _others(findings, prefix, everything=everything, healthy=not causes)
     _probes(probes)
-    write(summary(findings, probes))
-    if commands(findings):
+    if any(cause.fix for cause in causes):
         write(tr("`--fix` lists the commands"))
+    if not everything and any(f.severity in ("info", "not-checked") for f in findings):
+        write(tr("`--all` also shows what is no fault"))
+    write(summary(findings, probes, causes))
 
 
 def plan_report(findings: Sequence[Finding]) -> None:
     """The answer of ``--plan``."""
-    _findings(findings, "")
-    write(summary(findings, ()) if findings else tr("nothing speaks against it"))
+    for finding in findings:
+        _cause(Cause(finding, (), finding.fix), "", everything=True)
+    write(summary(findings, (), ()) if findings else tr("nothing speaks against it"))
+
+
+# What is worth a line where nothing is wrong.
+_WORTH_A_LINE = frozenset({"D2L040", "D2L046", "D2L067", "D2L068", "D2L090"})
+
+
+def _others(findings: Sequence[Finding], prefix: str, *, everything: bool, healthy: bool) -> None:
+    """Print what is no fault: in full, or one line each of what is worth it."""
+    rest = [f for f in findings if f.severity in ("not-checked", "info")]
+    if everything:
+        for finding in rest:
+            _cause(Cause(finding, (), finding.fix), prefix, everything=True)
+        return
+    shown = [f for f in rest if f.severity == "not-checked" or (healthy and f.code in _WORTH_A_LINE)]
+    for finding in shown:
+        _title(finding)
+    if shown:
+        write("")
 
 
 def _names(context: Context) -> None:
@@ -77,25 +112,34 @@ def _names(context: Context) -> None:
         [row.imported, *([printable(row.conda) or "-"] if conda else []), printable(row.pip) or "-", row.what]
         for row in rows
     ]
-    write(*layout.table(headers, cells), "")
+    write(*layout.table(headers, cells, layout.width()), "")
 
 
-def _findings(findings: Sequence[Finding], prefix: str) -> None:
-    """Print them; files in ``prefix``, which the first line names, are shown relative to it."""
-    for finding in findings:
-        severity = layout.coloured(_severity(finding.severity), finding.severity)
-        title = printable(finding.title)
-        write(f"{severity}  {finding.code}  {layout.coloured(title, 'bold')}")
-        _part(tr("found"), (_found(item, prefix) for item in finding.found[:_MOST_FOUND]))
-        if len(finding.found) > _MOST_FOUND:
-            _part("", [tr("and {n} more (`--json` lists them)", n=len(finding.found) - _MOST_FOUND)])
-        if finding.severity != "info":
-            _part(tr("why"), [finding.why])
-        for number, command in enumerate(finding.fix):
-            label = tr("type") if command.argv else tr("do")
-            # Not wrapped: it is there to be copied.
-            write(_label(label if number == 0 else "") + plain_lines(str(command)))
-        write("")
+def _title(finding: Finding) -> None:
+    head = f"{_severity(finding.severity)}  {finding.code}  "
+    lines = layout.wrap(head + printable(finding.title), layout.width())
+    first = lines[0].removeprefix(head)
+    write(
+        f"{layout.coloured(_severity(finding.severity), finding.severity)}  {finding.code}  "
+        + layout.coloured(first, "bold"),
+        *("  " + layout.coloured(line, "bold") for line in lines[1:]),
+    )
+
+
+def _cause(cause: Cause, prefix: str, *, everything: bool) -> None:
+    """Print one fault; files in ``prefix``, which the first line names, are shown relative to it."""
+    head = cause.head
+    _title(head)
+    _part(tr("found"), (_found(item, prefix) for item in head.found), _MOST_FOUND if everything else _FEW)
+    if head.severity != "info":
+        _part(tr("why"), [head.why])
+    follow = [f"{f.code}  {printable(f.title)}" for f in cause.consequences]
+    _part(tr("so also"), follow, len(follow) if everything else _FEW)
+    for number, command in enumerate(cause.fix):
+        label = tr("type") if command.argv else tr("do")
+        # Not wrapped: it is there to be copied.
+        write(_label(label if number == 0 else "") + plain_lines(str(command)))
+    write("")
 
 
 def plain_lines(text: str) -> str:
@@ -105,16 +149,22 @@ def plain_lines(text: str) -> str:
 
 def _found(item: Found, prefix: str) -> str:
     words = " ".join(part for part in (printable(item.what), printable(item.version)) if part)
-    file = item.file.removeprefix(prefix) if prefix else item.file
-    return f"{words}\n{printable(file)}" if file else words
+    file = printable(item.file.removeprefix(prefix) if prefix else item.file)
+    one = f"{words}  {file}" if words and file else words or file
+    return one if layout.columns(one) <= layout.width() - _INDENT else f"{words}\n{file}".strip()
 
 
 def _label(label: str) -> str:
     return layout.padded("  " + label, _INDENT)
 
 
-def _part(label: str, texts: Iterable[str]) -> None:
-    lines = [line for text in texts for line in layout.wrap(text, layout.WIDTH - _INDENT)]
+def _part(label: str, texts: Iterable[str], most: int = 1 << 16) -> None:
+    """Print ``texts`` beside ``label``; of more than ``most`` only how many more there are."""
+    given = list(texts)
+    shown = given[:most] if len(given) <= most else given[: most - 1]
+    if len(given) > len(shown):
+        shown.append(tr("and {n} more (`--json` lists them)", n=len(given) - len(shown)))
+    lines = [line for text in shown for line in layout.wrap(text, layout.width() - _INDENT)]
     write(*(_label(label if number == 0 else "") + line for number, line in enumerate(lines)))
 
 
@@ -123,10 +173,10 @@ def _probes(probes: Sequence[Probe]) -> None:
         return
     states = {"ok": tr("ok"), "failed": tr("failed"), "not-checked": tr("not checked")}
     rows = [[probe.name, states[probe.state], printable(probe.detail)] for probe in probes]
-    write(*layout.table([tr("started"), tr("result"), ""], rows), "")
+    write(*layout.table([tr("started"), tr("result"), ""], rows, layout.width()), "")
 
 
-def summary(findings: Sequence[Finding], probes: Sequence[Probe]) -> str:
+def summary(findings: Sequence[Finding], probes: Sequence[Probe], causes: Sequence[Cause]) -> str:
     """The last line."""
     errors = sum(f.severity == "error" for f in findings) + sum(p.state == "failed" for p in probes)
     warnings = sum(f.severity == "warning" for f in findings)
@@ -139,10 +189,15 @@ def summary(findings: Sequence[Finding], probes: Sequence[Probe]) -> str:
         warnings=warnings,
         n=unchecked,
     )
-    return text if errors or warnings else tr("healthy") + " · " + text
+    if not errors and not warnings:
+        return tr("healthy") + " · " + text
+    following = sum(len(cause.consequences) for cause in causes)
+    return text + (" · " + tr("causes: {n}", n=len(causes)) if following else "")
 
 
-def as_json(context: Context, findings: Sequence[Finding], probes: Sequence[Probe]) -> dict[str, Any]:
+def as_json(
+    context: Context, findings: Sequence[Finding], causes: Sequence[Cause], probes: Sequence[Probe]
+) -> dict[str, Any]:
     """The answer as plain data."""
     prefix = context.prefix
     data: dict[str, Any] = _clean(
@@ -156,6 +211,7 @@ def as_json(context: Context, findings: Sequence[Finding], probes: Sequence[Prob
             "machine": system.as_json(context.machine),
             "gpu": {**context.gpu.__dict__, "devices": [d.__dict__ for d in context.gpu.devices]},
             "findings": findings_json(findings),
+            "causes": [_cause_json(cause) for cause in causes],
             "deep": [probe.__dict__ for probe in probes],
         }
     )
@@ -172,12 +228,25 @@ def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
                 "subject": f.subject,
                 "found": [item.__dict__ for item in f.found],
                 "why": f.why,
-                "fix": [{"command": str(c), "argv": list(c.argv), "safe": c.safe} for c in f.fix],
+                "fix": [_command_json(command) for command in f.fix],
                 "safe": f.safe,
             }
         )
         for f in findings
     ]
+
+
+def _command_json(command: Command) -> dict[str, Any]:
+    return {"command": str(command), "argv": list(command.argv), "safe": command.safe}
+
+
+def _cause_json(cause: Cause) -> dict[str, Any]:
+    return {
+        "code": cause.head.code,
+        "title": cause.head.title,
+        "consequences": [{"code": f.code, "title": f.title} for f in cause.consequences],
+        "fix": [_command_json(command) for command in cause.fix],
+    }
 
 
 def _clean(value: Any) -> Any:
@@ -193,33 +262,37 @@ def failed(findings: Sequence[Finding], probes: Sequence[Probe]) -> bool:
     return any(f.severity == "error" for f in findings) or any(p.state == "failed" for p in probes)
 
 
-def commands(findings: Sequence[Finding]) -> list[tuple[Finding, Command]]:
-    """What mends the errors and warnings, in their order, without what an earlier one says already."""
+def commands(causes: Sequence[Cause]) -> list[tuple[Cause, Command]]:
+    """What mends the causes, in their order, without what an earlier one says already."""
     seen: set[str] = set()
     listed = []
-    for finding in findings:
-        if finding.severity in ("error", "warning"):
-            # Within one finding a command may be there twice on purpose: pip removes one copy at a time.
-            listed += [(finding, command) for command in finding.fix if str(command) not in seen]
-            seen.update(str(command) for command in finding.fix)
+    for cause in causes:
+        # For one cause a command may be there twice on purpose: pip removes one copy at a time.
+        listed += [(cause, command) for command in cause.fix if str(command) not in seen]
+        seen.update(str(command) for command in cause.fix)
     return listed
 
 
-def print_commands(findings: Sequence[Finding]) -> None:
+def print_commands(causes: Sequence[Cause]) -> None:
     """``--fix``: the commands, ready to paste, each group under what it mends."""
     last = None
-    for finding, command in commands(findings):
-        if finding is not last:
-            write(f"# {finding.code} {printable(finding.title)}")
-        write(printable(str(command)) if command.argv else f"# {printable(str(command))}")
-        last = finding
+    for cause, command in commands(causes):
+        if cause is not last:
+            write(f"# {cause.head.code} {printable(cause.head.title)}")
+        line = printable if command.argv else _commented
+        write(line(str(command)))
+        last = cause
 
 
-def run_commands(context: Context, findings: Sequence[Finding]) -> bool:
+def _commented(text: str) -> str:
+    return "\n".join("# " + printable(line) for line in text.split("\n"))
+
+
+def run_commands(context: Context, causes: Sequence[Cause]) -> bool:
     """``--fix --yes``: run the safe ones, say which were left; return True if all that ran succeeded."""
     good = True
-    for finding, command in commands(findings):
-        if not finding.safe:
+    for cause, command in commands(causes):
+        if not cause.safe:
             note(tr("left to you: {command}", command=printable(str(command))))
             continue
         note("$ " + printable(str(command)))

@@ -117,7 +117,8 @@ def _record(data: Mapping[str, Any]) -> PackageState:
 
 
 def _channel(url: str) -> str:
-    """Return ``https://conda.anaconda.org/pytorch`` of ``https://conda.anaconda.org/pytorch/linux-64/x.conda``."""
+    """Return ``https://conda.anaconda.org/pytorch`` of
+    ``https://conda.anaconda.org/pytorch/linux-64/x.conda``."""
     return url.rsplit("/", 2)[0] if url.count("/") > 2 else ""
 
 

@@ -199,7 +199,7 @@ def other_frameworks(context: Context) -> Iterator[Problem]:
                     for m, names in missing.items()
                 ),
                 *(
-                    Found(tr("d2l.{module}: not part of this release", module=m), found.version)
+                    Found(tr("d2l {version} has no module {module}", version=found.version, module=m))
                     for m in absent
                 ),
             ),

@@ -259,7 +259,9 @@ def exercise(context: Context) -> Iterator[Problem]:
     answers = [
         Found(tr("1.1 Python at the prompt"), prefix.python_version, str(prefix.python or "")),
         Found(tr("1.2 torch"), build.version if build else torch.version, str(torch.site / "torch")),
-        Found(tr("1.3 torch.cuda.is_available() should be {value}", value=cuda), _why_cuda(context)),
+        Found(
+            tr("1.3 torch.cuda.is_available() should be {value} ({why})", value=cuda, why=_why_cuda(context))
+        ),
     ]
     if jupyter is not None:
         answers += [
@@ -285,6 +287,6 @@ def _why_cuda(context: Context) -> str:
         return tr("the build is unknown")
     if not build.cuda:
         return tr("CPU build")
-    return tr("CUDA {version} build", version=build.cuda) + (
-        "" if context.gpu.devices else tr(", no NVIDIA GPU seen")
-    )
+    if context.gpu.devices:
+        return tr("CUDA {version} build", version=build.cuda)
+    return tr("CUDA {version} build, no NVIDIA GPU seen", version=build.cuda)

@@ -24,6 +24,7 @@ from d2lenv.facts import torch as matrix
 _MKL_WITHOUT_SYMBOL = Version("2024.1")
 _TORCH_FREE_OF_IT = Version("2.4")
 _PKG_RESOURCES_GONE = Version("82")
+_NEEDS_NO_PKG_RESOURCES = Version("2.1")
 _PACKAGING_AWAY = (Version("70"), Version("71"))
 
 
@@ -334,24 +335,23 @@ def jpeg_libraries(context: Context) -> Iterator[Problem]:
 
 def pkg_resources(context: Context) -> Iterator[Problem]:
     """setuptools 82 removed the module `pkg_resources`, and setuptools 70 left out the part of it that torch
-    before 2.1 imports when it compiles something (`torch.compile`, `torch.utils.cpp_extension`). jupyterlab
-    before 4 wants it too. 71 to 81 have it."""
+    before 2.1 imports when it compiles something (`torch.compile`, `torch.utils.cpp_extension`). The
+    notebooks of the books compile nothing. 71 to 81 have it."""
     setuptools = context.prefix.find("setuptools")
     have = parsed(setuptools.version) if setuptools else None
     away = have is not None and _PACKAGING_AWAY[0] <= have < _PACKAGING_AWAY[1]
     if setuptools is None or have is None or (have < _PKG_RESOURCES_GONE and not away):
         return
-    needing = []
-    for name, before in (("torch", "2.1"), ("jupyterlab", "4")):
-        version = parsed(context.version(name))
-        if version is not None and version < Version(before):
-            needing.append(Found(name, str(version)))
-    if needing:
+    torch = parsed(_torch(context))
+    if torch is not None and torch < _NEEDS_NO_PKG_RESOURCES:
         yield Problem(
-            "warning",
-            tr("setuptools {version} lacks pkg_resources, which older packages import", version=have),
+            "info",
+            tr(
+                "setuptools {version} lacks pkg_resources, which torch before 2.1 needs to compile",
+                version=have,
+            ),
             "setuptools",
-            (from_distribution(setuptools), *needing),
+            (from_distribution(setuptools), Found("torch", str(torch))),
             (fixes.install(context, ("setuptools>=71,<82",), ("setuptools>=71,<82",)),),
         )
 
