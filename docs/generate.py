@@ -23,7 +23,19 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
-from d2lenv.doctor.rules import d2l, drift, gpu, jupyter, machine, names, plan, requires, sources, versions
+from d2lenv.doctor.rules import (
+    d2l,
+    drift,
+    gpu,
+    jupyter,
+    machine,
+    names,
+    numerics,
+    plan,
+    requires,
+    sources,
+    versions,
+)
 from d2lenv.doctor.rules.loading import interpreter, libraries
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
@@ -310,6 +322,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "environments": environment_rows,
     "not looked up": not_looked_up,
     "unreadable": unreadable,
+    "sources": codes(sources, numerics),
     "loading": codes(interpreter, libraries),
     **{
         f"{name} {language}": partial(make, language)
@@ -323,7 +336,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     },
     **{
         module.__name__.rpartition(".")[2]: codes(module)
-        for module in (names, sources, versions, requires, d2l, jupyter, gpu, machine, drift, plan)
+        for module in (names, versions, requires, d2l, jupyter, gpu, machine, drift, plan)
     },
 }
 

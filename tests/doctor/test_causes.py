@@ -83,10 +83,8 @@ def test_one_command_that_would_do_harm_is_taken_apart() -> None:
 def test_two_requirements_of_one_package_become_one_if_a_version_fulfils_both(
     one: str, other: str, joined: list[str]
 ) -> None:
-    (cause,) = causes(
-        [finding("D2L033", "x", "error", pip(one)), finding("D2L033", "y", "error", pip(other))],
-        lambda _: True,
-    )
+    two = [finding("D2L033", "x", "error", pip(one)), finding("D2L033", "y", "error", pip(other))]
+    (cause,) = causes(two, lambda _: True)
     words = [word for command in cause.fix for word in command.specs]
     assert [",".join(sorted(w.split(","))) for w in words] == [",".join(sorted(w.split(","))) for w in joined]
 

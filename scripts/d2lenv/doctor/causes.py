@@ -21,9 +21,10 @@ _SEVERITIES: dict[Severity, int] = {"error": 0, "warning": 1, "not-checked": 2, 
 PRECEDENCE = (
     "D2L007", "D2L006", "D2L008", "D2L070", "D2L022", "D2L042", "D2L002", "D2L003", "D2L004",
     "D2L011", "D2L010", "D2L012", "D2L036", "D2L072", "D2L026", "D2L028", "D2L027", "D2L020",
-    "D2L025", "D2L021", "D2L045", "D2L029", "D2L043", "D2L033", "D2L041", "D2L015", "D2L013",
-    "D2L014", "D2L046", "D2L050", "D2L051", "D2L053", "D2L052", "D2L056", "D2L055", "D2L054",
-    "D2L009", "D2L061", "D2L062", "D2L063", "D2L065", "D2L066", "D2L023", "D2L024",
+    "D2L025", "D2L021", "D2L045", "D2L029", "D2L043", "D2L033", "D2L041", "D2L016", "D2L017",
+    "D2L015", "D2L013", "D2L014", "D2L046", "D2L050", "D2L051", "D2L053", "D2L052", "D2L056",
+    "D2L055", "D2L054", "D2L009", "D2L061", "D2L062", "D2L063", "D2L065", "D2L066", "D2L023",
+    "D2L024",
 )  # fmt: skip
 """Codes in the order in which a fault is to be mended: Python itself, the import, the kernel, the GPU."""
 
@@ -35,13 +36,15 @@ _WHOLE = frozenset({"D2L006", "D2L007", "D2L008", "D2L022", "D2L042", "D2L070"})
 # Cause → what it does by itself, whatever the package is called.
 _FOLLOWS: Mapping[str, frozenset[str]] = {
     "D2L002": frozenset({"D2L020", "D2L021", "D2L025", "D2L026", "D2L043", "D2L054"}),
-    "D2L010": frozenset({"D2L012", "D2L015", "D2L016", "D2L020", "D2L021", "D2L025", "D2L026", "D2L029"}),
+    "D2L010": frozenset(
+        {"D2L012", "D2L015", "D2L016", "D2L017", "D2L020", "D2L021", "D2L025", "D2L026", "D2L029"}
+    ),
     "D2L047": frozenset({"D2L046"}),
     "D2L020": frozenset({"D2L021", "D2L025"}),
     "D2L009": frozenset({"D2L050", "D2L051", "D2L055"}),
 }
 # One act of somebody's breaks many packages in the same way, and one command puts them back.
-_TOGETHER = frozenset({"D2L004", "D2L017", "D2L033", "D2L041", "D2L081"})
+_TOGETHER = frozenset({"D2L004", "D2L018", "D2L033", "D2L041", "D2L081"})
 
 
 @dataclass(frozen=True)
