@@ -234,3 +234,22 @@ def test_a_python_of_the_working_folder_is_not_started(
     without_system_python(monkeypatch)
     with pytest.raises(D2lEnvError, match="no Python 3"):
         find()
+
+
+def test_a_program_whose_own_name_says_another_version_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's `python3` is a link to `python3.11`; a shim has a name that says nothing."""
+    for folder, name in (("real", "python3.11"), ("mine", "python3.10"), ("shims", "pyenv-shim")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("#!/bin/sh\n", encoding="utf-8")
+        (tmp_path / folder / name).chmod(0o755)
+        if folder != "real":
+            (tmp_path / folder / "python3").symlink_to(name)
+    (tmp_path / "real" / "python3").symlink_to("python3.11")
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join(str(tmp_path / folder) for folder in ("real", "mine", "shims"))
+    )
+    found = [path for path, _ in interpreters.candidates("3.10") if path.parent.parent == tmp_path]
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["mine/python3.10", "mine/python3", "shims/python3"]

@@ -221,9 +221,9 @@ def test_two_pythons_may_have_their_own_wheels_of_one_version_in_the_cache(
     pins = [wheelkit.write_greet(tmp_path / "again")]
     wheels = wheel_cache.complete(tmp_path / "uv-cache", pins, [])
     assert len(wheels) == 2
-    there = wheel_cache.installed(built.prefix, wheels)
+    there = wheel_cache.installed(built.prefix, wheels, {})
     relative = module(built).relative_to(built.prefix).as_posix()
-    assert there.content[relative].content == hashlib.sha256((folder / "greet.py").read_bytes()).hexdigest()
+    assert there.content[relative].sha256 == hashlib.sha256((folder / "greet.py").read_bytes()).hexdigest()
 
 
 def test_for_a_file_in_which_two_equal_wheels_differ_nobody_vouches(tmp_path: Path, house: Path) -> None:
@@ -232,7 +232,7 @@ def test_for_a_file_in_which_two_equal_wheels_differ_nobody_vouches(tmp_path: Pa
     shutil.copytree(folder, folder.with_name("twin"))
     (folder.with_name("twin") / "greet.py").write_text("other = 1\n", encoding="utf-8")
     wheels = wheel_cache.complete(tmp_path / "uv-cache", [wheelkit.write_greet(tmp_path / "again")], [])
-    there = wheel_cache.installed(built.prefix, wheels)
+    there = wheel_cache.installed(built.prefix, wheels, {})
     assert not [path for path in there.content if path.endswith("greet.py")]
     assert there.shared == {}
 

@@ -54,9 +54,12 @@ def test_what_is_known_of_a_file_counts_for_a_hard_link_to_it_alone(tmp_path: Pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "symlink").symlink_to("linked")
     inodes = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} | {"copied": 1}
-    known = {name: tree.Fact(0o100640, 7, 8, inode, "0" * 64) for name, inode in inodes.items()}
+    known = {
+        name: tree.Known(tree.Entry(name, "file", 0o640, 7, 8), inode, "0" * 64, "")
+        for name, inode in inodes.items()
+    }
     found, plain = (tree.scan(tmp_path, known=said).entries for said in (known, {}))
-    assert found["linked"] == tree.Entry("linked", "file", 0o640, 7, 8)
+    assert found["linked"] is known["linked"].entry
     assert {name for name in plain if found[name] == plain[name]} == {"copied", "folder", "symlink"}
 
 

@@ -16,19 +16,19 @@ from d2lenv.engines import interpreters
 from d2lenv.engines.job import Engine, Job
 from d2lenv.facts import d2l as d2l_releases
 from d2lenv.prefix import baseline, locations, marker
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix.scan import Known
 
 _SHOWN = 10
 
 
 def finish(
-    job: Job, engine: Engine, said: dict[str, str], known: Mapping[str, Fact], *, reused: bool
+    job: Job, engine: Engine, said: dict[str, str], known: Mapping[str, Known], *, reused: bool
 ) -> None:
     """Prove that the prefix in ``job.building`` is what was asked for and runs, and sign it.
 
     Args:
         said: what its marker says; the baseline, which comes last, vouches for it.
-        known: path → fact of the files for which the engine vouches.
+        known: path → what is known of the files for which the engine vouches.
         reused: the engine found the prefix as it was.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from d2lenv.base.messages import tr
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix.scan import Known
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.pins import Difference
@@ -106,11 +106,11 @@ class Engine(Protocol):
     def note(self, job: Job) -> str:
         """Return what else a reader should know of this environment; empty for most."""
 
-    def build(self, job: Job) -> Mapping[str, Fact]:
+    def build(self, job: Job) -> Mapping[str, Known]:
         """Make the environment in ``job.building``.
 
         Returns:
-            path → fact of the files for which the engine vouches, its packages having been screened;
+            path → what is known of the files for which the engine vouches, its packages having been screened;
             nothing if their own records are to be read.
 
         Raises:

@@ -23,7 +23,7 @@ from d2lenv.engines.conda.answers import (
     size,
 )
 from d2lenv.engines.job import Job
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix.scan import Known
 from d2lenv.workspace.manifest import Workspace
 
 __all__ = [
@@ -72,7 +72,7 @@ def why_not(job: Job) -> str:
     return ""
 
 
-def build(job: Job) -> Mapping[str, Fact]:
+def build(job: Job) -> Mapping[str, Known]:
     """Run ``pixi install --locked``, or ``pixi reinstall`` for a fresh one.
 
     Returns:

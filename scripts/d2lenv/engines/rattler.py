@@ -34,7 +34,7 @@ from d2lenv.engines.conda.cache import Cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.prefix import screening, unhashed
 from d2lenv.prefix.archives import Archive
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix.scan import Known
 from d2lenv.workspace import channels
 from d2lenv.workspace.manifest import Workspace
 
@@ -83,14 +83,14 @@ def why_not(job: Job) -> str:
     return ""
 
 
-def build(job: Job) -> Mapping[str, Fact]:
+def build(job: Job) -> Mapping[str, Known]:
     """Install every record of (environment, platform) into ``job.building``, paths as in ``job.prefix``.
 
     py-rattler verifies each download against the record's sha256, else its md5, and keeps the packages in
     its shared cache. Every package is looked at before it is linked (:mod:`d2lenv.engines.conda.cache`).
 
     Returns:
-        path → fact of the files for which their packages vouch.
+        path → what is known of the files for which their packages vouch.
 
     Raises:
         D2lEnvError: if a package is missing, has another hash or holds what must not be installed, or if the

@@ -19,7 +19,7 @@ from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations, records
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix.scan import Known
 from d2lenv.solve import uv
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings
@@ -109,11 +109,11 @@ def _twin(job: Job) -> str:
     return next(same, "") if wanted else ""
 
 
-def build(job: Job) -> Mapping[str, Fact]:
+def build(job: Job) -> Mapping[str, Known]:
     """Make a virtual environment in ``job.building`` with every pin, each verified against its sha256.
 
     Returns:
-        path → fact of the files that are in it as they are in their wheels.
+        path → what is known of the files that are in it as they are in their wheels.
 
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
@@ -132,8 +132,10 @@ def build(job: Job) -> Mapping[str, Fact]:
     )
     good, bad = wheel_cache.judge(cache, seen, job.say)
     wheel_cache.throw_out(bad, job.say)
-    _install(job, python)
-    there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good))
+    with ThreadPoolExecutor(max_workers=1) as pool:  # while uv links
+        ready = pool.submit(wheel_cache.kept, locations.new_site_packages(version), good, job.building.parent)
+        _install(job, python)
+    there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good), ready.result())
     if unknown := {pin.name for pin in pins} - there.folders.keys():
         wheel_cache.refuse_changed(job.building, unknown)
     _settle_conflicts(job, there)

@@ -22,10 +22,10 @@ from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
-from d2lenv.prefix import archives, locations, records, screening
-from d2lenv.prefix.archives import Archive
+from d2lenv.prefix import archives, baseline, locations, records, screening
+from d2lenv.prefix.archives import Archive, Fact
 from d2lenv.prefix.contents.prefix import read_prefix
-from d2lenv.prefix.scan import Entry, Fact, Tree, digests, inside, scan
+from d2lenv.prefix.scan import Entry, Known, Tree, digests, inside, scan
 from d2lenv.solve import uv
 from d2lenv.workspace.pins import Pin
 
@@ -272,25 +272,42 @@ class Installed:
         folders: distribution → where its wheel lies unpacked, for those that were found.
     """
 
-    content: Mapping[str, Fact]
+    content: Mapping[str, Known]
     shared: Mapping[str, Mapping[str, str]]
     folders: Mapping[str, Path]
 
 
-def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
+Kept = Mapping[tuple[str, Path], Mapping[str, Known]]
+"""(site-packages below the prefix, wheel's folder) → path in the prefix → what is known of it."""
+
+
+def kept(site: str, wheels: Iterable[Wheel], beside: Path) -> Kept:
+    """Return what will be known of the wheels' files if they get into ``site`` of a prefix in ``beside``."""
+    return {
+        (site, wheel.folder): baseline.known_files(_files(site, wheel, wheel.archive), wheel.folder, beside)
+        for wheel in wheels
+        if wheel.archive is not None
+    }
+
+
+def installed(prefix: Path, wheels: Iterable[Wheel], ready: Kept) -> Installed:
     """Return what ``wheels`` say of the files in ``prefix``.
 
     Of wheels for several Pythons the one whose WHEEL is the installed one's counts.
+
+    Args:
+        ready: what :func:`kept` said of some of them.
     """
-    files: dict[str, Mapping[str, Fact]] = {}
+    files: dict[str, Mapping[str, Known]] = {}
     folders: dict[str, Path] = {}
     unsure: set[str] = set()
     for site in locations.site_packages(prefix):
-        below = f"{site.relative_to(prefix).as_posix()}/"
+        below = site.relative_to(prefix).as_posix()
         for wheel in wheels:
             tag = f"{wheel.metadata}/WHEEL"
             if wheel.archive is not None and _digest(site / tag) == _content(wheel.archive, tag):
-                own = archives.linked(_kept(below, wheel, wheel.archive), wheel.folder, prefix)
+                key = (below, wheel.folder)
+                own = ready[key] if key in ready else kept(below, [wheel], prefix.parent)[key]
                 folders[wheel.pin.name] = wheel.folder
                 twin = files.setdefault(wheel.pin.name, own)
                 if twin is not own:
@@ -301,20 +318,20 @@ def installed(prefix: Path, wheels: Iterable[Wheel]) -> Installed:
 
 
 def _merged(
-    files: Mapping[str, Mapping[str, Fact]], folders: Mapping[str, Path], unsure: Collection[str]
+    files: Mapping[str, Mapping[str, Known]], folders: Mapping[str, Path], unsure: Collection[str]
 ) -> Installed:
-    """Return the files of all distributions, where ``files`` is distribution → path → fact.
+    """Return the files of all distributions, where ``files`` is distribution → path → what is known of it.
 
     Args:
         unsure: paths for which nobody vouches: two equal wheels differ there.
     """
-    content: dict[str, Fact] = {}
+    content: dict[str, Known] = {}
     owner: dict[str, str] = {}
     several: dict[str, dict[str, str]] = {}
     for name in sorted(files):
         own = files[name]
         for path in own.keys() & content.keys():
-            several.setdefault(path, {owner[path]: content[path].content})[name] = own[path].content
+            several.setdefault(path, {owner[path]: content[path].sha256})[name] = own[path].sha256
         content.update(own)
         owner.update(dict.fromkeys(own, name))
     shared = {path: names for path, names in several.items() if len(set(names.values())) > 1}
@@ -356,15 +373,15 @@ def _content(archive: Archive, path: str) -> str:
     return archive.facts[path].content if path in archive.facts else "none"
 
 
-def _says(files: Mapping[str, Fact], path: str) -> str:
-    return files[path].content if path in files else ""
+def _says(files: Mapping[str, Known], path: str) -> str:
+    return files[path].sha256 if path in files else ""
 
 
-def _kept(below: str, wheel: Wheel, archive: Archive) -> dict[str, Fact]:
+def _files(site: str, wheel: Wheel, archive: Archive) -> dict[str, Fact]:
     data = wheel.metadata.removesuffix(".dist-info") + ".data/"
     own = {f"{wheel.metadata}/{name}" for name in _OWN}
     return {
-        below + path: fact
+        f"{site}/{path}": fact
         for path, fact in archive.facts.items()
         if archives.is_file(fact) and not path.startswith(data) and path not in own
     }

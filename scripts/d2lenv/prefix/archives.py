@@ -18,12 +18,28 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
-from d2lenv.prefix.scan import Entry, Fact, Tree, digests
+from d2lenv.prefix.scan import Entry, Tree, digests
 
 _FORMAT = 1
 _MOMENT_NS = 250_000_000
 _LARGE = 1 << 20
+
+
+class Fact(NamedTuple):
+    """One entry of an unpacked archive.
+
+    Attributes:
+        mode: kind and permissions, as ``stat`` gives them.
+        content: sha256 (hex) of a file, target of a link, empty for a folder.
+    """
+
+    mode: int
+    size: int
+    mtime_ns: int
+    inode: int
+    content: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ def _fact(path: Path, content: str) -> Fact:
 def read(place: Path, folder: Path) -> Archive | None:
     """Read the note at ``place`` about the archive in ``folder``; None for none, or one of no use."""
     try:
-        data = json.loads(place.read_bytes())
+        data = json.loads(place.read_bytes(), parse_float=_refuse)
         if data["format"] != _FORMAT:
             return None
         new = tuple.__new__  # a third of the time of Fact(*row), forty thousand times
@@ -137,6 +153,10 @@ def read(place: Path, folder: Path) -> Archive | None:
         return Archive(folder, facts, frozenset(data["patched"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(number)
 
 
 def write(place: Path, archive: Archive) -> None:
@@ -173,10 +193,3 @@ def close_modes(tree: Tree, mask: int) -> bool:
 
 def is_file(fact: Fact) -> bool:
     return stat.S_ISREG(fact.mode)
-
-
-def linked(facts: Mapping[str, Fact], archive: Path, prefix: Path) -> Mapping[str, Fact]:
-    """Return ``facts`` for a prefix that may have hard links to the ``archive``, or cannot have any."""
-    if archive.stat().st_dev == prefix.stat().st_dev:
-        return facts
-    return {path: fact._replace(inode=-1) for path, fact in facts.items()}

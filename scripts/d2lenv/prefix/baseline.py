@@ -22,10 +22,12 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.prefix import marker, records, screening
+from d2lenv.prefix.archives import Fact
 from d2lenv.prefix.contents.prefix import read_prefix
-from d2lenv.prefix.scan import Entry, Fact, Kind, digests, scan
+from d2lenv.prefix.scan import Entry, Kind, Known, digests, scan
 
 _FORMAT = 3
+_JSON = json.JSONEncoder(separators=(",", ":")).encode
 _SUFFIX = ".baseline.json"
 _LETTERS: dict[Kind, str] = {"file": "f", "link": "l", "folder": "d", "special": "s"}
 _KINDS: dict[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
@@ -65,12 +67,30 @@ def path_of(place: Path) -> Path:
     return place.with_name(f".{place.name}{_SUFFIX}")
 
 
-def record(folder: Path, known: Mapping[str, Fact] | None = None) -> None:
+def known_files(files: Mapping[str, Fact], archive: Path, beside: Path) -> dict[str, Known]:
+    """Return path → what a baseline will say of files that get into a prefix as they are in an archive.
+
+    Args:
+        files: path in the prefix → fact.
+        archive: the folder in which the archive is unpacked.
+        beside: a folder on the prefix's disk: there are no hard links between two disks.
+    """
+    linked = archive.stat().st_dev == beside.stat().st_dev
+    found = {}
+    for path, (mode, size, mtime_ns, inode, sha256) in files.items():
+        bits = mode & 0o7777
+        row = f'[{_JSON(path)},"f",{bits:d},{size:d},{mtime_ns:d},{_JSON(sha256)}]'
+        entry = Entry(path, "file", bits, size, mtime_ns)
+        found[path] = Known(entry, inode if linked else -1, sha256, row)
+    return found
+
+
+def record(folder: Path, known: Mapping[str, Known] | None = None) -> None:
     """Write the baseline of the finished prefix in ``folder`` beside it.
 
     Args:
-        known: path → what it must be, of files for which the engine vouches; its packages were screened.
-            Nothing or empty: the packages' own records are read, and screened here.
+        known: the files for which the engine vouches, whose packages were screened. Nothing or empty: the
+            packages' own records are read, and screened here.
 
     Raises:
         D2lEnvError: if a package put something there that must not be in a prefix, or the disk is full.
@@ -81,17 +101,21 @@ def record(folder: Path, known: Mapping[str, Fact] | None = None) -> None:
     screening.refuse_prefix(tree, claimed)
     stated = known or {path for path in claimed.of if claimed.hashed(path) and path not in claimed.sources}
     found, failed = digests(folder, [entry for path, entry in tree.entries.items() if path not in stated])
-    found |= {path: fact.content for path, fact in known.items()}
     if failed or tree.unreadable:
         path, why = next(iter((failed | dict(tree.unreadable)).items()))
         raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)
-    rows = [
-        (path, _LETTERS[kind], mode, size, mtime_ns, target or found.get(path, ""))
-        for path, kind, mode, size, mtime_ns, target in tree.entries.values()
-    ]
-    write_atomic(
-        path_of(folder), json.dumps({"format": _FORMAT, "entries": rows}, separators=(",", ":")) + "\n"
-    )
+    rows = (_row(entry, known.get(path), found.get(path, "")) for path, entry in tree.entries.items())
+    text = f'{{"format":{_FORMAT},"entries":[{",".join(rows)}]}}'
+    write_atomic(path_of(folder), text + "\n")
+
+
+def _row(entry: Entry, file: Known | None, sha256: str) -> str:
+    if file is not None:
+        if file.entry is entry:
+            return file.row
+        sha256 = file.sha256
+    path, kind, mode, size, mtime_ns, target = entry
+    return _JSON((path, _LETTERS[kind], mode, size, mtime_ns, target or sha256))
 
 
 def settle(place: Path) -> None:

@@ -31,6 +31,11 @@ def site_packages(prefix: Path) -> list[Path]:
     return sorted(folder for pattern in _SITES for folder in prefix.glob(pattern) if folder.is_dir())
 
 
+def new_site_packages(version: str) -> str:
+    """Return where a new prefix with Python ``version`` (``3.10``) will have its site-packages."""
+    return "Lib/site-packages" if sys.platform == "win32" else f"lib/python{version}/site-packages"
+
+
 def distributions(prefix: Path) -> list[tuple[str, str]]:
     """Return (normalised name, version) of each distribution, as its ``.dist-info`` folder is called."""
     found = []

@@ -23,9 +23,9 @@ from rattler import RepoDataRecord
 
 from d2lenv.base import process
 from d2lenv.engines.conda.cache import Cache, key
-from d2lenv.prefix import archives
+from d2lenv.prefix import archives, baseline
 from d2lenv.prefix.archives import Archive
-from d2lenv.prefix.scan import Entry, Fact, Tree, scan
+from d2lenv.prefix.scan import Entry, Known, Tree, scan
 
 _CHILD = Path(__file__).with_name("compile_child.py")
 _TIMEOUT_S = 600.0
@@ -85,16 +85,16 @@ def look_up(
     return Shelves(kept, missing)
 
 
-def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Fact]:
+def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Known]:
     """Link what is kept into ``prefix``; return the paths there with their facts."""
     for kept in shelves.kept:
         _take(kept, prefix / python.site)
     return {path: fact for kept in shelves.kept for path, fact in _files(kept, prefix, python.site).items()}
 
 
-def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Fact]:
+def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Known]:
     """Compile what is missing in ``prefix`` and keep it; return the paths there with their facts."""
-    found: dict[str, Fact] = {}
+    found: dict[str, Known] = {}
     compiled = _compile(prefix, python, [path for _, paths in shelves.missing for path in paths])
     for shelf, paths in shelves.missing:
         kept = _keep(shelf, prefix / python.site, [compiled[path] for path in paths if path in compiled])
@@ -189,6 +189,6 @@ def _keep(shelf: Path, site: Path, paths: Iterable[str]) -> Archive:
     return archives.look(Tree(site, entries, {}))
 
 
-def _files(kept: Archive, prefix: Path, site: str) -> Mapping[str, Fact]:
+def _files(kept: Archive, prefix: Path, site: str) -> Mapping[str, Known]:
     files = {f"{site}/{path}": fact for path, fact in kept.facts.items() if archives.is_file(fact)}
-    return archives.linked(files, kept.folder, prefix)
+    return baseline.known_files(files, kept.folder, prefix)

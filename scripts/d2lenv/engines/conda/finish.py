@@ -13,9 +13,9 @@ from rattler import RepoDataRecord
 
 from d2lenv.engines.conda import bytecode
 from d2lenv.engines.conda.cache import Cache
-from d2lenv.prefix import archives
-from d2lenv.prefix.archives import Archive
-from d2lenv.prefix.scan import Fact
+from d2lenv.prefix import baseline, locations
+from d2lenv.prefix.archives import Archive, Fact
+from d2lenv.prefix.scan import Known
 
 Installed = tuple[RepoDataRecord, Archive]
 
@@ -26,12 +26,12 @@ class Prepared:
 
     Attributes:
         python: the environment's interpreter; None for none.
-        files: path → fact of the files that are in the prefix as in their package, and of bytecode.
+        files: path → what is known of the files that are in the prefix as in their package, and of bytecode.
         shelves: the bytecode that was kept, and that is to be made.
     """
 
     python: bytecode.Interpreter | None
-    files: dict[str, Fact]
+    files: dict[str, Known]
     shelves: bytecode.Shelves
 
 
@@ -46,8 +46,8 @@ def prepare(cache: Cache, prefix: Path, installed: Collection[Installed]) -> Pre
     return Prepared(python, _files(installed, prefix, python) | compiled, shelves)
 
 
-def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, Fact]:
-    """Do the rest once py-rattler has ended; return path → fact of the files that are vouched for."""
+def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, Known]:
+    """Do the rest once py-rattler has ended; return path → what is known of it."""
     _open_modes(prefix, cache.mask)
     if prepared.python is None:
         return prepared.files
@@ -62,12 +62,12 @@ def _interpreter(prefix: Path, records: Iterable[RepoDataRecord]) -> bytecode.In
 
 def _files(
     installed: Collection[Installed], prefix: Path, python: bytecode.Interpreter | None
-) -> dict[str, Fact]:
-    """Return path in the prefix → fact, for the files that are in it as they are in their package.
+) -> dict[str, Known]:
+    """Return path in the prefix → what is known, for the files that are in it as they are in their package.
 
     Two packages may bring one path: py-rattler puts one of the files aside, so nothing is said of it.
     """
-    found: dict[str, Fact] = {}
+    found: dict[str, Known] = {}
     unclear: set[str] = set()
     for record, archive in installed:
         noarch = python is not None and record.noarch.python
@@ -76,7 +76,7 @@ def _files(
         unclear |= links | (found.keys() & own.keys())
         if noarch:
             unclear.update(f"{_scripts()}/{name}" for name in _entry_points(archive))
-        found.update(archives.linked(own, archive.folder, prefix))
+        found.update(baseline.known_files(own, archive.folder, prefix))
     for path in unclear:
         found.pop(path, None)
     return found
@@ -117,9 +117,7 @@ def _entry_points(archive: Archive) -> list[str]:
 def _site(python: RepoDataRecord) -> str:
     if python.python_site_packages_path:
         return python.python_site_packages_path
-    if sys.platform == "win32":
-        return "Lib/site-packages"
-    return f"lib/python{'.'.join(str(python.version).split('.')[:2])}/site-packages"
+    return locations.new_site_packages(".".join(str(python.version).split(".")[:2]))
 
 
 def _scripts() -> str:
