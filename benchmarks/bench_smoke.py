@@ -22,7 +22,7 @@ from pathlib import Path
 
 from d2lenv.smoke import interpreter, machine, notebooks
 
-LIMIT = 0.8
+LIMIT = 0.35
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 

@@ -227,17 +227,18 @@ def test_in_a_checkout_that_cannot_be_written_the_report_goes_to_the_users_folde
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("way", [[], ["--kernels"]], ids=["forks", "kernels"])
 def test_what_a_running_notebook_makes_is_the_users_alone_and_the_report_is_not(
-    light_prefix: Path, tmp_path: Path
+    light_prefix: Path, tmp_path: Path, way: list[str]
 ) -> None:
     """The notebook looks at the folders of the run that it is a part of."""
     look = """
 import os, pathlib, stat, subprocess
 scratch = pathlib.Path(os.environ["JUPYTER_RUNTIME_DIR"]).parent
 top = [oct(stat.S_IMODE(scratch.stat().st_mode)), os.stat(scratch).st_uid == os.geteuid()]
-connection = [oct(stat.S_IMODE(path.stat().st_mode)) for path in scratch.rglob("connection.json")]
-print(top, connection)
-assert top == ["0o700", True] and connection == ["0o600"]
+files = [*scratch.rglob("connection.json"), *scratch.rglob("*.log")]
+modes = [oct(stat.S_IMODE(path.stat().st_mode)) for path in files]
+assert top == ["0o700", True] and files and set(modes) == {"0o600"}, (top, files, modes)
 assert not list(pathlib.Path("../reports").glob("*/notebooks"))
 if os.geteuid() == 0:
     listed = [subprocess.run(["ls", folder], user=65534).returncode for folder in (scratch, scratch.parent)]
@@ -246,7 +247,7 @@ if os.geteuid() == 0:
     root = workspace(tmp_path / "w", before=notebook("1"), one=notebook(look))
     mask = os.umask(0o022)
     try:
-        done = run(root, "x", "--prefix", light_prefix, "--jobs", 1)
+        done = run(root, "x", "--prefix", light_prefix, "--jobs", 1, *way)
     finally:
         os.umask(mask)
     assert done.returncode == 0, done.stdout

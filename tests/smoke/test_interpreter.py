@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.smoke import interpreter, kernel
+from d2lenv.smoke import interpreter
+from d2lenv.smoke.execution import session
 
 
 def test_a_folder_without_python_is_not_an_environment(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_conda_prefix_on_windows_brings_its_library_folders(
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
     described = interpreter.describe(Path("python"))
     assert described.folders == ("P", str(tmp_path / "Library" / "bin"))
-    variables = kernel.variables(described, 1, tmp_path)
+    variables = session.variables(described, 1, tmp_path)
     assert variables["PATH"].startswith(f"P{os.pathsep}{tmp_path}")
     assert variables["CONDA_PREFIX"] == str(tmp_path)
     assert "VIRTUAL_ENV" not in variables

@@ -16,6 +16,8 @@ import pytest
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.smoke import interpreter, results
 from d2lenv.smoke import run as smoke
+from d2lenv.smoke.execution.fork import POSSIBLE
+from d2lenv.smoke.execution.limits import Limits
 from smokekit import CHECKS, RESULT, TIMEOUT_S, WAIT, chosen, gone, notebook, scratch, shows, written
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -36,9 +38,13 @@ assert os.environ["HOME" if os.name == "posix" else "USERPROFILE"] == os.path.ex
 """
 
 
-@pytest.fixture(scope="module")
+# A fork where this system forks, and a kernel everywhere.
+WAYS = [pytest.param(False, id="forks"), pytest.param(True, id="kernels")]
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def everything(
-    light_prefix: Path, tmp_path_factory: pytest.TempPathFactory
+    light_prefix: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[results.SmokeRun, dict[str, results.NotebookResult], Path, list[results.Event]]:
     """The run, its results by name, the notebooks' folder, and the events."""
     base = tmp_path_factory.mktemp("run") / "笔记本 with spaces"
@@ -71,7 +77,8 @@ def everything(
             interpreter.interpreter_of(light_prefix),
             chosen(folder),
             scratch(base / "scratch"),
-            cell_timeout_s=TIMEOUT_S,
+            limits=Limits(cell_s=TIMEOUT_S),
+            kernels=request.param,
             jobs=3,
             on_event=events.append,
         )
@@ -219,15 +226,19 @@ def test_the_result_can_be_written_as_json(everything: Everything) -> None:
     assert {entry["name"]: entry["cause"] for entry in data["notebooks"]}["endless"] == "time-limit"
 
 
-def test_without_ipykernel_the_notebook_fails_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernels", WAYS)
+def test_without_ipython_the_notebook_fails_and_says_so(tmp_path: Path, kernels: bool) -> None:
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True, timeout=120)
     folder = written(tmp_path / "notebooks", one=notebook("1"))
     python = interpreter.interpreter_of(bare)
-    (result,) = smoke.run(python, chosen(folder), scratch(tmp_path / "scratch")).notebooks
+    own = scratch(tmp_path / "scratch")
+    (result,) = smoke.run(python, chosen(folder), own, kernels=kernels).notebooks
     assert (result.status, result.cause) == ("failed", "no-kernel")
-    assert "No module named ipykernel_launcher" in result.reason
-    assert "No module named ipykernel_launcher" in result.kernel_log
+    missing = (
+        "No module named 'IPython'" if POSSIBLE and not kernels else "No module named ipykernel_launcher"
+    )
+    assert missing in result.reason
 
 
 def test_no_kernel_stays_behind_when_the_report_cannot_be_written(light_prefix: Path, tmp_path: Path) -> None:
@@ -260,19 +271,22 @@ def test_a_run_in_another_thread_leaves_the_signals_alone(light_prefix: Path, tm
 LOADED = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 
-def test_a_kernel_starts_whatever_modules_lie_beside_its_notebook(light_prefix: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernels", WAYS)
+def test_a_notebook_starts_whatever_modules_lie_beside_it(
+    light_prefix: Path, tmp_path: Path, kernels: bool
+) -> None:
     """Readers name their files random.py; a canary for every module that a kernel really imports."""
     python = interpreter.interpreter_of(light_prefix)
     folder = written(tmp_path / "nb", one=notebook(LOADED))
-    (first,) = smoke.run(python, chosen(folder), scratch(tmp_path / "first")).notebooks
+    (first,) = smoke.run(python, chosen(folder), scratch(tmp_path / "first"), kernels=kernels).notebooks
     assert first.executed is not None
     cells = nbformat.reads(first.executed.read_text("utf-8"), as_version=4).cells
     names = set(json.loads(cells[0].outputs[0].text)) - {"__main__", "__mp_main__"}
     names.add("ipykernel_launcher")  # runs as __main__
-    assert {"random", "json", "asyncio", "ipykernel", "IPython", "zmq", "runpy"} <= names
+    assert {"random", "json", "IPython", "runpy"} <= names
     for name in names:
         (folder / f"{name}.py").write_text("raise SystemExit('imported from the folder')\n", encoding="utf-8")
-    (second,) = smoke.run(python, chosen(folder), scratch(tmp_path / "second")).notebooks
+    (second,) = smoke.run(python, chosen(folder), scratch(tmp_path / "second"), kernels=kernels).notebooks
     assert (second.status, second.reason, second.kernel_log) == ("passed", "", first.kernel_log)
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -70,6 +71,20 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
+
+
+@contextmanager
+def short_folder(preferred: Path, longest: int) -> Iterator[Path]:
+    """Yield ``preferred``, or a temporary private folder if its path has more bytes than ``longest``.
+
+    A Unix socket's address holds 104 bytes on macOS and 108 on Linux, its folder included.
+    """
+    if sys.platform == "win32" or len(os.fsencode(preferred)) <= longest:
+        yield preferred
+        return
+    # Not TMPDIR, which is long itself on macOS.
+    with tempfile.TemporaryDirectory(prefix="d2lenv-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def open_private(path: Path, *, new: bool = False) -> BinaryIO:

@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     help=mark("The most seconds for one cell."),
 )
 @shared.option(
+    "--kernels",
+    is_flag=True,
+    help=mark("A kernel for each notebook, also where a fork would do."),
+)
+@shared.option(
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
@@ -135,9 +140,12 @@ def _choose(
 
 def _run(prefix: Path, chosen: Chosen, scratch: Path, ours: bool, **how: Any) -> SmokeRun:
     """Run the notebooks; in a reader's own, a missing network is no failure."""
+    from dataclasses import replace
+
     from d2lenv.learn import books
     from d2lenv.smoke import interpreter, report, run
 
+    how["limits"] = replace(run.LIMITS, cell_s=how.pop("cell_timeout_s"))
     if not ours:
         how["revise"] = books.revise
     with report.progress(len(chosen.paths)) as on_event:

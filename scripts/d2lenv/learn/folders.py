@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.base.files import private_folder
+from d2lenv.base.files import private_folder, short_folder
 
 RUNTIME = "JUPYTER_RUNTIME_DIR"
 """The variable of the folder with the token and the kernels' sockets."""
@@ -73,20 +73,16 @@ def moved(environ: Mapping[str, str], instead: Path) -> dict[str, str]:
     return found
 
 
-# A socket's address holds 104 bytes on macOS and 108 on Linux; Jupyter's begins with the folder.
+# Jupyter's sockets begin with the folder.
 _LONGEST = 103 - len("/kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-1")
 
 
 @contextmanager
 def short_runtime(environ: Mapping[str, str], moved: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """Yield ``moved`` with a temporary runtime folder if the one in use has too long a path for sockets."""
-    used = moved.get(RUNTIME) or str(of_jupyter(environ)[RUNTIME])
-    if sys.platform == "win32" or len(os.fsencode(used)) <= _LONGEST:
-        yield moved
-        return
-    # Not TMPDIR, which is long itself on macOS.
-    with tempfile.TemporaryDirectory(prefix="d2lenv-lab-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield {**moved, RUNTIME: folder, TEMPORARY: folder}
+    used = Path(moved.get(RUNTIME) or of_jupyter(environ)[RUNTIME])
+    with short_folder(used, _LONGEST) as folder:
+        yield moved if folder == used else {**moved, RUNTIME: str(folder), TEMPORARY: str(folder)}
 
 
 def private(folder: Path) -> bool:

@@ -17,7 +17,12 @@ Cause = Literal[
     "check",  # a check of the notebook's own failed
     "error",  # a cell raised
     "dead-kernel",
-    "time-limit",
+    "time-limit",  # of a cell
+    "cpu-limit",
+    "wall-limit",
+    "memory-limit",
+    "disk-limit",
+    "process-limit",
     "no-kernel",  # the kernel did not start
     "not-a-notebook",
     "no-result",  # the result cell showed nothing that can be read
@@ -70,6 +75,8 @@ class NotebookResult:
     Attributes:
         name: the file's name without ``.ipynb``.
         seconds: wall time from the kernel's start to its end; 0 when it was not started.
+        cpu_s, memory: CPU seconds and the most bytes that it and its children used, as far as was seen.
+        cells, cells_done: code cells, and how many of them came to their end.
         device: the notebook's own word on where it computed; empty without one.
         cause, reason: why it did not pass, for machines and for the reader; both empty when it passed.
         place: the failing cell, counted from 1 over all cells, with its first line; empty elsewhere.
@@ -82,6 +89,10 @@ class NotebookResult:
     path: Path
     status: Status
     seconds: float = 0.0
+    cpu_s: float = 0.0
+    memory: int = 0
+    cells: int = 0
+    cells_done: int = 0
     device: str = ""
     cause: Cause = ""
     reason: str = ""

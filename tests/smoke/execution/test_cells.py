@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from d2lenv.smoke import kernel
+from d2lenv.smoke.execution import cells, session
 from smokekit import PYTHON
 
 
@@ -24,11 +24,11 @@ from smokekit import PYTHON
     ],
 )
 def test_a_death_is_explained(code: int | None, out_of_memory: bool, reason: str) -> None:
-    assert kernel._death(code, out_of_memory) == reason
+    assert cells._death(code, out_of_memory) == reason
 
 
 def test_a_user_s_number_of_threads_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert kernel.variables(PYTHON, 2, tmp_path)["OMP_NUM_THREADS"] == "2"
+    assert session.variables(PYTHON, 2, tmp_path)["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert kernel.variables(PYTHON, 2, tmp_path)["OMP_NUM_THREADS"] == "7"
+    assert session.variables(PYTHON, 2, tmp_path)["OMP_NUM_THREADS"] == "7"
