@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
+from d2lenv.data import show
+from d2lenv.data import table as data
 from d2lenv.doctor.rules import (
     d2l,
     drift,
@@ -39,6 +42,7 @@ from d2lenv.doctor.rules import (
 from d2lenv.doctor.rules.loading import interpreter, libraries
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
+from d2lenv.facts.datasets import LICENCES
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
@@ -50,6 +54,7 @@ DOCUMENTS = (
     "README.md",
     "README.zh-CN.md",
     "docs/doctor.md",
+    "docs/data.md",
     "SECURITY.md",
     "docs/errors.md",
     "docs/errors.zh-CN.md",
@@ -317,11 +322,55 @@ def export_rows(language: Language) -> Iterator[str]:
     yield f"| `requirements-<{platform}>.txt` | {about.readers} | {about.exact} |"
 
 
+BOOKS = {"en": "English", "zh": "Chinese", "dlwpt": "DLwPT 1"}
+
+
+def data_rows() -> Iterator[str]:
+    """The data sets, and how many notebooks of each chapter need them."""
+    table = data.load()
+    yield "| data set | files | size | known by | chapters (notebooks) | licence |"
+    yield "|---|---|---|---|---|---|"
+    for dataset in table.sets:
+        sizes = show.megabytes(dataset.about)
+        kinds = ", ".join(dict.fromkeys(file.algorithm for file in dataset.files))
+        files = ", ".join(f"`{file.path}`" for file in dataset.files)
+        licence, source = LICENCES.get(dataset.name, ("not looked up", ""))
+        needed = chapters(table, dataset)
+        yield f"| `{dataset.name}` | {files} | {sizes} | {kinds} | {needed} | {licence} {source} |".replace(
+            "  ", " "
+        )
+
+
+def chapters(table: data.Table, dataset: data.DataSet) -> str:
+    """Return the chapters of each book that need ``dataset``."""
+    needs = table.notebooks(dataset)
+    count = Counter((need.book, need.chapter.removeprefix("chapter_")) for need in needs)
+    by_book = {
+        book: ", ".join(f"{chapter} ({many})" for (where, chapter), many in count.items() if where == book)
+        for book in BOOKS
+    }
+    return (
+        "; ".join(f"{BOOKS[book]}: {text}" for book, text in by_book.items() if text) or "named, never opened"
+    )
+
+
+def own_places() -> Iterator[str]:
+    """The notebooks that look for their data elsewhere than in `../data`."""
+    yield "| book | notebook | data set | where it looks |"
+    yield "|---|---|---|---|"
+    for need in data.load().needs:
+        if need.root not in ("../data", ""):
+            place = f"`{need.root}`" + (" (must be unpacked there)" if need.unpacked else "")
+            yield f"| {BOOKS[need.book]} | `{need.notebook}` | `{need.dataset.name}` | {place} |"
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "advisories": advisory_rows,
     "environments": environment_rows,
     "not looked up": not_looked_up,
     "unreadable": unreadable,
+    "data": data_rows,
+    "own places": own_places,
     "sources": codes(sources, numerics),
     "loading": codes(interpreter, libraries),
     **{

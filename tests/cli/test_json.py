@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import proofkit
@@ -51,6 +52,10 @@ COMMANDS = {
     "saved --prefix {d2l} --notebook {root}/notebooks/good.ipynb": 0,
     "books get en {book}": 0,
     "books get en": 1,
+    "data list --book zh --folder {data}": 0,
+    "data get fra-eng --folder {data} --from {data}": 1,
+    "data check --folder {data}": 0,
+    "data get nothing": 2,
     "chekc": 2,
     "smoke": 2,
 }
@@ -86,7 +91,13 @@ def places(home: Home, light_prefix: Path, tmp_path_factory: pytest.TempPathFact
         "light": str(light_prefix),
         "d2l": str(folder / "d2l"),
         "book": str(folder / "book.zip"),
+        "data": str(made_folder(folder / "data")),
     }
+
+
+def made_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +161,10 @@ def test_what_the_lab_prints_is_described_too(documented: dict[str, set[str]]) -
 
 
 def test_every_command_is_asked_here() -> None:
-    names = set(cli.commands) | {"books get"}
-    names.remove("books")
-    names.remove("lab")  # needs an environment with JupyterLab; tests/learn/test_server.py reads its document
+    groups = {name: command for name, command in cli.commands.items() if isinstance(command, click.Group)}
+    names = {f"{group} {name}" for group, command in groups.items() for name in command.commands}
+    names |= set(cli.commands) - set(groups)
+    # One needs an environment with JupyterLab, both go on until they are stopped: tests/learn/test_server.py
+    # and tests/cli/test_data.py read their documents.
+    names -= {"lab", "data serve"}
     assert names == {name for name in names if any(words.startswith(name) for words in COMMANDS)}

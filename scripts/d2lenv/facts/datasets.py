@@ -1,4 +1,4 @@
-"""Sizes of the books' data files, where a source states them.
+"""Sizes and licences of the books' data, where a source states them.
 
 Addresses and digests stand in ``data/table.json``. Looked up on 2026-11-24:
 
@@ -41,3 +41,9 @@ MEBIBYTES: dict[str, float] = {
     "hub/checkpoints/vgg19-dcbb9e9d.pth": 548.051,
 }
 """Path of a file of weights → its size, rounded."""
+
+LICENCES: dict[str, tuple[str, str]] = {
+    "FashionMNIST": ("MIT", "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE"),
+    "fra-eng": ("CC BY 2.0 (FR)", "fra-eng/_about.txt in the archive"),
+}
+"""Name of a data set → its licence, and where that is said; the others were not looked up (2026-11-24)."""
