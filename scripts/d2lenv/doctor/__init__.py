@@ -102,6 +102,7 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L084", drift.other_build),
     ("D2L085", drift.other_source),
     ("D2L086", drift.d2l_files),
+    ("D2L087", drift.beside_missing),
     ("D2L090", interpreter.own_environment),
     # Last: the findings above add what they could not read.
     ("D2L099", names.unreadable),

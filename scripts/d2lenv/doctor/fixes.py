@@ -121,6 +121,14 @@ def install(context: Context, conda: tuple[str, ...], pip: tuple[str, ...], inde
     return pip_install(context, *pip, index=index)
 
 
+def beside(context: Context, environment: str) -> Command:
+    """Add the wheels that belong beside conda's packages, as whoever made the environment does."""
+    made_by = managers.manager(context)
+    if made_by.kind == "pixi":
+        return managers.pixi_task(made_by, "d2l")
+    return managers.again(made_by) if made_by.kind == "d2lenv" else Command(("d2lenv", "build", environment))
+
+
 def anew(context: Context) -> Command:
     """Make the environment again at its place; its packages have to be installed again after that."""
     made_by, prefix = managers.manager(context), context.prefix

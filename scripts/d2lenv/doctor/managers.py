@@ -94,6 +94,11 @@ def again(made_by: Manager) -> Command:
     return Command(("uv", "sync", "--project", str(made_by.place), "--reinstall"))
 
 
+def pixi_task(made_by: Manager, task: str) -> Command:
+    """Run a task of the workspace in the environment."""
+    return Command(("pixi", "run", *_manifest(made_by), "--environment", made_by.environment, task))
+
+
 def pixi_reinstall(made_by: Manager, names: Iterable[str]) -> Command:
     """Let pixi put the files of packages back that its lock has."""
     specs = tuple(names)

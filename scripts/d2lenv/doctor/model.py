@@ -144,6 +144,7 @@ class Expected:
     Attributes:
         file: the lock, or the requirements derived from it.
         trouble: why it could not be read; empty when it could.
+        beside: wheels that belong to conda's packages.
     """
 
     environment: str
@@ -152,6 +153,7 @@ class Expected:
     conda: bool
     packages: tuple[Locked, ...] = ()
     trouble: str = ""
+    beside: tuple[Locked, ...] = ()
 
 
 @dataclass(frozen=True)

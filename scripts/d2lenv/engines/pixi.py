@@ -12,6 +12,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.engines.conda import beside
 from d2lenv.engines.conda.answers import (
     differences,
     digest,
@@ -98,6 +99,7 @@ def build(job: Job) -> Mapping[str, Known]:
         ) from error
     if status != 0:
         raise D2lEnvError(tr("pixi ended with status {status}", status=status), fix=fix)
+    beside.install(job)
     return {}
 
 

@@ -18,8 +18,8 @@ from rattler import RepoDataRecord, install
 from d2lenv.base import files, process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
+from d2lenv.engines.conda import beside, finish
 from d2lenv.engines.conda import cache as package_cache
-from d2lenv.engines.conda import finish
 from d2lenv.engines.conda.answers import (
     differences,
     digest,
@@ -128,6 +128,7 @@ def build(job: Job) -> Mapping[str, Known]:
     if prepared is None:
         prepared = finish.prepare(cache, job.building, package_cache.installed(cache, records, known))
     digests = finish.complete(cache, job.building, prepared)
+    beside.install(job)
     # Link scripts may have changed any file.
     return {} if job.link_scripts else digests
 

@@ -18,7 +18,7 @@ from d2lenv.export.formats.listing import PreviousRelease
 from d2lenv.export.formats.registry import FORMATS, REQUIREMENTS, Format
 from d2lenv.export.request import Request
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PinTable
-from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import beside, lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
@@ -114,7 +114,7 @@ def _table(
         return one
     specs = workspace.environments[name].specs
     asked = {platform: frozenset(spec.name for spec in wanted) for platform, wanted in specs.items()}
-    return replace(one, asked=asked, binder=own.binder)
+    return replace(one, asked=asked, binder=own.binder, beside=beside.pins(own))
 
 
 def _pins(workspace: Workspace, own: Settings) -> PinTable:

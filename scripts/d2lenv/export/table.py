@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from d2lenv.workspace.beside import FILE, PIP
 from d2lenv.workspace.channels import CHANNEL_HOST
 from d2lenv.workspace.pins import Pin
 
@@ -102,6 +103,7 @@ class EnvironmentTable:
         previous: platform → package → version and build of the previous release; None: no such release.
         previous_name: that release's name.
         binder: whether Binder gets this environment.
+        beside: wheels that its conda packages have beside them.
     """
 
     environment: str
@@ -115,6 +117,16 @@ class EnvironmentTable:
     previous: Mapping[str, Mapping[str, str]] | None = None
     previous_name: str = ""
     binder: bool = False
+    beside: tuple[Pin, ...] = ()
+
+    @property
+    def beside_note(self) -> tuple[str, ...]:
+        """Return the lines that say how to add the wheels beside conda's packages; nothing without any."""
+        if not self.beside:
+            return ()
+        names = ", ".join(f"{pin.name} {pin.version}" for pin in self.beside)
+        command = f"  python -I -m {' '.join(PIP)} {FILE}"
+        return ("", f"{names} is no conda package here; in the environment, after that:", command)
 
     def head(self, target: PlatformTable | None = None) -> str:
         """Return the line that every exported file carries: its source, and the command that makes it again.

@@ -28,9 +28,10 @@ from d2lenv.prefix.contents.text import read_text
 from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, digests, scan
 from d2lenv.verify.prefix.subject import subject
-from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import beside, lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Pin
 
 Kind = Literal["lock", "wheels", "installed"]
 
@@ -93,7 +94,9 @@ def of_lock(workspace: Workspace, environment: str, platform: str) -> Fingerprin
         D2lEnvError: if it has not that environment.
     """
     locked = lockfile.of(workspace).records(environment, platform)
-    return _made("lock", environment, platform, (_record_line(record) for record in locked))
+    added = beside.pins(settings.get(workspace, environment))
+    lines = [*(_record_line(record) for record in locked), *map(_pin_line, added)]
+    return _made("lock", environment, platform, lines)
 
 
 def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
@@ -103,11 +106,7 @@ def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerpr
         D2lEnvError: if there is none.
     """
     pins = pinned.read(workspace, environment, platform)
-    lines = (
-        f"{pin.name}=={pin.version} {','.join(f'sha256:{digest}' for digest in sorted(pin.sha256))}"
-        for pin in pins
-    )
-    return _made("wheels", environment, platform, lines)
+    return _made("wheels", environment, platform, map(_pin_line, pins))
 
 
 def of_environment(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
@@ -239,6 +238,10 @@ def _record_line(record: RepoDataRecord) -> str:
     if record.sha256:
         return f"{record.url} sha256:{record.sha256.hex()}"
     return f"{record.url} md5:{record.md5.hex()}" if record.md5 else f"{record.url} -"
+
+
+def _pin_line(pin: Pin) -> str:
+    return f"{pin.name}=={pin.version} {','.join(f'sha256:{digest}' for digest in sorted(pin.sha256))}"
 
 
 def _made(kind: Kind, environment: str, platform: str, lines: Iterable[str]) -> Fingerprint:

@@ -31,6 +31,7 @@ class Settings:
         exclude_newer: the index as of this moment.
         exported: whether `d2lenv export` makes its files without being asked by name.
         binder: whether Binder gets this environment.
+        beside: wheels that its conda packages have beside them, as ``d2l==1.0.3``.
         cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``; empty for CPU.
     """
 
@@ -45,6 +46,7 @@ class Settings:
     exported: bool = True
     binder: bool = False
     cuda: str = ""
+    beside: tuple[str, ...] = ()
 
 
 def load(workspace: Workspace) -> Mapping[str, Settings]:
@@ -92,6 +94,7 @@ def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Setting
             exported=bool(table.get("export", True)),
             binder=bool(table.get("binder", False)),
             cuda=_cuda(table),
+            beside=_requirements(table, "beside-conda"),
         )
     except _Wrong as error:
         place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {error.key}"

@@ -76,11 +76,12 @@ def _from_requirements(environment: str, platform: str, file: Path) -> Expected:
 
 def _from_lock(environment: str, platform: str, prefix: Prefix, root: Path) -> Expected:
     # py-rattler: half a second that other prefixes do without
-    from d2lenv.workspace import lockfile, manifest
+    from d2lenv.workspace import beside, lockfile, manifest, settings
 
     file = root / manifest.LOCK
     try:
-        lock = lockfile.of(manifest.load(root))
+        workspace = manifest.load(root)
+        lock, added = lockfile.of(workspace), beside.pins(settings.get(workspace, environment))
         installed = {(package.name, package.version, package.build) for package in prefix.conda}
         platform = platform or lock.nearest(environment, prefix.platform, installed)
         records = lock.records(environment, platform)
@@ -94,6 +95,7 @@ def _from_lock(environment: str, platform: str, prefix: Prefix, root: Path) -> E
         packages=tuple(
             Locked(r.name.normalized, str(r.version), str(r.build), _channel(str(r.url))) for r in records
         ),
+        beside=tuple(Locked(pin.name, pin.version) for pin in added),
     )
 
 
@@ -142,6 +144,21 @@ def missing(context: Context) -> Iterator[Problem]:
             tuple(Found(p.name, p.version, str(expected.file)) for p in absent),
             (_mend(context, absent),),
         )
+
+
+def beside_missing(context: Context) -> Iterator[Problem]:
+    """This environment has a wheel beside its conda packages: d2l, whose conda recipe wants the numpy of its
+    time. `pixi install` installs what pixi.lock has, and d2l is not among it; a task of pixi adds it, and
+    costs nothing where it is there."""
+    expected = context.expected
+    if expected is None or expected.trouble:
+        return
+    there = {(item.key, item.version) for item in context.prefix.distributions}
+    absent = [p for p in expected.beside if (p.name, p.version) not in there]
+    if absent:
+        title = tr("{names} is missing beside the conda packages", names=joined(p.name for p in absent))
+        found = tuple(Found(p.name, p.version, str(expected.file.with_name("pixi.toml"))) for p in absent)
+        yield Problem("error", title, "lock", found, (fixes.beside(context, expected.environment),))
 
 
 def extra(context: Context) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from rattler import RepoDataRecord
 
 from d2lenv.engines.job import Job
 from d2lenv.prefix import locations
-from d2lenv.workspace import host, lockfile
+from d2lenv.workspace import beside, host, lockfile, settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.pins import Difference
@@ -25,8 +25,9 @@ def serves(job: Job) -> bool:
     return job.locked
 
 
-def digest(_workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock]) -> str:
-    return lockfile.digest(lock(), environment, platform).digest
+def digest(workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock]) -> str:
+    locked = lockfile.digest(lock(), environment, platform).digest
+    return beside.digest(locked, beside.pins(settings.get(workspace, environment)))
 
 
 def packages(job: Job) -> Mapping[str, str]:

@@ -91,6 +91,7 @@ def _notes(table: EnvironmentTable, end: str) -> list[str]:
         f"  conda-lock install --name {table.title} conda-lock{end}.yml",
         f"  micromamba create --name {table.title} --file conda-lock{end}.yml",
     ]
+    notes += table.beside_note
     if missing := left_out(table):
         notes += ["", "LEFT OUT, no md5 is known and this format requires it; add after the installation:"]
         notes += [f"  conda install --name {table.title} --no-deps {package.url}" for package in missing]

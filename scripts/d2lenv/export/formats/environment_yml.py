@@ -77,6 +77,7 @@ def studio_lab(table: EnvironmentTable) -> dict[str, str]:
         f"Disk: archives {bytes_text(archives)}{beside}, with what is unpacked about {bytes_text(needed)};",
         f"that {fits} into a project's {bytes_text(STUDIO_LAB_DISK)}. `conda clean --all` frees some.",
         "Checked: not checked on the service.",
+        *table.beside_note,
         "",
         *_NOT_VERIFIED,
         *_channels_note(table, "studio-lab.yml"),
@@ -146,6 +147,7 @@ def _exact(table: EnvironmentTable, target: PlatformTable) -> str:
         f"For {target.subdir}, with conda or mamba.",
         *target.needs_note[1:],
         *_NOT_VERIFIED,
+        *table.beside_note,
         *_channels_note(table, f"environment-{target.platform}.yml"),
     )
     return _file(table, notes, _specs(table, target), table.title)

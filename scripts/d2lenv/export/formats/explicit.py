@@ -25,7 +25,7 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
         f"  conda create --name {table.title} --file {name}",
         f"  micromamba create --name {table.title} --file {name}",
     ]
-    notes += missing_notes(target)
+    notes += [*table.beside_note, *missing_notes(target)]
     if target.wheels:
         names = ", ".join(wheel.name for wheel in target.wheels)
         notes += ["", f"LEFT OUT, this format has no place for PyPI packages: {names}"]

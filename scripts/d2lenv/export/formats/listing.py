@@ -101,6 +101,9 @@ def _text(table: EnvironmentTable) -> str:
     lines.append(f"| package | {' | '.join(platforms)} | licence | size | from |")
     lines.append(f"|---|{'---|' * len(platforms)}---|--:|---|")
     lines += _rows(table)
+    if table.beside:
+        names = ", ".join(_cell(f"{pin.name} {pin.version}") for pin in table.beside)
+        lines += ["", f"Beside them, from a package index by hash: {names}."]
     bare = sorted({p.file_name for t in table.targets for p in t.packages if not p.md5 and not p.sha256})
     if bare:
         names = ", ".join(_cell(name) for name in bare)

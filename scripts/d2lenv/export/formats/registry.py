@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from d2lenv.base.messages import tr
-from d2lenv.export.formats import colab, conda_lock, environment_yml, explicit, listing, sbom
+from d2lenv.export.formats import beside_conda, colab, conda_lock, environment_yml, explicit, listing, sbom
 from d2lenv.export.table import EnvironmentTable, PinTable
+from d2lenv.workspace import beside
 
 REQUIREMENTS = "requirements"
 """The format that ``d2lenv lock`` writes; an export only checks it (``formats/requirements.py``)."""
@@ -78,6 +79,13 @@ FORMATS: Mapping[str, Format] = {
         lambda: About(
             tr("`conda env create`; the second one is the source of conda-lock.yml"),
             tr("version and build, no hashes"),
+        ),
+    ),
+    "beside-conda": Format(
+        beside_conda.files,
+        (beside.FILE,),
+        lambda: About(
+            tr("pip, for the wheels beside conda packages (`d2l` in `modern`)"), tr("yes, hashes verified")
         ),
     ),
     "colab": Format(

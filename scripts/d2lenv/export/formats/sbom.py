@@ -47,6 +47,7 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
     direct = [names[name] for name in sorted(asked) if name in names] if asked is not None else []
     components = [_conda_line(package) for package in target.packages]
     components += [_encode(_wheel(wheel)) for wheel in target.wheels]
+    components += [_encode(_pin(pin)) for pin in table.beside]
     return document(
         title=table.title,
         platform=target.platform,
@@ -55,7 +56,7 @@ def text(table: EnvironmentTable, target: PlatformTable) -> str:
         digest=target.digest,
         components=components,
         graph=graph,
-        direct=direct or _roots(graph),
+        direct=[*(direct or _roots(graph)), *(pypi_purl(pin.name, pin.version) for pin in table.beside)],
     )
 
 

@@ -35,11 +35,21 @@ def _check_conda(look: Examination, subject: Subject) -> None:
             look.add("package-extra", path, package.version, package.name)
         else:
             _check_record(look, package, path, wanted)
-    _count(look, subject, Counter(package.name for package in look.prefix.conda))
-    for distribution in look.prefix.distributions:
-        if not distribution.conda:
+    _count(look, subject.packages, Counter(package.name for package in look.prefix.conda))
+    _check_beside(look, subject)
+
+
+def _check_beside(look: Examination, subject: Subject) -> None:
+    """Compare what pip or uv installed with the wheels that belong beside conda's packages."""
+    added = [distribution for distribution in look.prefix.distributions if not distribution.conda]
+    for distribution in added:
+        wanted = subject.beside.get(distribution.key)
+        if wanted is not None:
+            _check_wheel(look, distribution, wanted, ("pip", "uv"))
+        else:
             path = _path(look, distribution)
             look.add("package-extra", path, _installed_by(distribution), distribution.key)
+    _count(look, subject.beside, Counter(distribution.key for distribution in added))
 
 
 def _check_record(look: Examination, package: CondaPackage, path: str, wanted: Wanted) -> None:
@@ -76,23 +86,29 @@ def _check_wheels(look: Examination, subject: Subject) -> None:
         if wanted is None:
             look.add("package-extra", path, _installed_by(distribution), distribution.key)
             continue
-        differs = []
-        if distribution.version != wanted.fields["version"]:
-            differs.append(instead("version", wanted.fields["version"], distribution.version))
-        if distribution.installer not in installers:
-            differs.append(instead("INSTALLER", "/".join(installers), distribution.installer))
-        if distribution.origin or (distribution.folder / "direct_url.json").exists():
-            differs.append(tr("it was not installed from the index but from {url}", url=distribution.origin))
-        for detail in differs:
-            look.add("package-differs", path, detail, distribution.key)
-    _count(look, subject, Counter(distribution.key for distribution in look.prefix.distributions))
+        _check_wheel(look, distribution, wanted, installers)
+    _count(look, subject.packages, Counter(distribution.key for distribution in look.prefix.distributions))
     for package in look.prefix.conda:
         path = package.file.relative_to(look.prefix.path).as_posix()
         look.add("package-extra", path, package.version, package.name)
 
 
-def _count(look: Examination, subject: Subject, seen: Mapping[str, int]) -> None:
-    for name, wanted in subject.packages.items():
+def _check_wheel(
+    look: Examination, distribution: Distribution, wanted: Wanted, installers: tuple[str, ...]
+) -> None:
+    differs = []
+    if distribution.version != wanted.fields["version"]:
+        differs.append(instead("version", wanted.fields["version"], distribution.version))
+    if distribution.installer not in installers:
+        differs.append(instead("INSTALLER", "/".join(installers), distribution.installer))
+    if distribution.origin or (distribution.folder / "direct_url.json").exists():
+        differs.append(tr("it was not installed from the index but from {url}", url=distribution.origin))
+    for detail in differs:
+        look.add("package-differs", _path(look, distribution), detail, distribution.key)
+
+
+def _count(look: Examination, packages: Mapping[str, Wanted], seen: Mapping[str, int]) -> None:
+    for name, wanted in packages.items():
         if not seen.get(name):
             look.add("package-missing", package=name, detail=wanted.fields["version"])
         elif seen[name] > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.facts.engines import PACKAGES, Packages
 from d2lenv.prefix import marker
 from d2lenv.prefix.contents.model import Prefix
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import beside, lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
@@ -43,6 +43,7 @@ class Subject:
         ours: whether `d2lenv build` made the prefix; another client leaves no marker and no baseline.
         digest: of the lock, as ``d2lenv.json`` records it.
         source: the file that has the packages.
+        beside: wheels that belong to conda's packages, by name.
     """
 
     environment: str
@@ -52,6 +53,7 @@ class Subject:
     digest: str
     source: Path
     packages: Mapping[str, Wanted]
+    beside: Mapping[str, Wanted] = field(default_factory=dict)
 
 
 def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
@@ -120,17 +122,19 @@ def _of_wheels(workspace: Workspace, environment: str, platform: str, ours: bool
 
 
 def _of_lock(workspace: Workspace, lock: Lock, environment: str, platform: str, ours: bool) -> Subject:
+    added = beside.pins(settings.get(workspace, environment))
     return Subject(
         environment,
         platform,
         "conda",
         ours,
-        lockfile.digest(lock, environment, platform).digest,
+        beside.digest(lockfile.digest(lock, environment, platform).digest, added),
         workspace.lock,
         {
             record.name.normalized: _wanted(json.loads(record.to_json()))
             for record in lock.records(environment, platform)
         },
+        {pin.name: Wanted(pin.name, {"version": pin.version}) for pin in added},
     )
 
 
