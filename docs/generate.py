@@ -117,7 +117,7 @@ def advisories() -> tuple[Advisory, ...]:
 def locked() -> frozenset[tuple[str, str, Kind, str]]:
     """(package, version, kind, environment) of all that is locked, under its name on the Python index."""
     found: set[tuple[str, str, Kind, str]] = set()
-    for path in sorted((ROOT / "envs").glob("*/requirements-*.txt")):
+    for path in sorted((ROOT / "envs").glob("*/requirements*.txt")):
         for name, version in re.findall(r"^([\w.-]+)==([^ ;\\]+)", path.read_text("utf-8"), re.MULTILINE):
             found.add((canonicalize_name(name), version.partition("+")[0], "wheel", path.parent.name))
     for path in sorted((ROOT / "envs").glob("*/conda-*.lock")):
@@ -210,13 +210,18 @@ def unreadable() -> Iterator[str]:
 
 Language = Literal["en", "zh"]
 
-PLATFORMS = ("linux-64", "win-64", "osx-64", "osx-arm64")
+PLATFORMS = ("linux-64", "linux-aarch64", "win-64", "osx-64", "osx-arm64")
 
 ENVIRONMENTS: Mapping[str, tuple[str, str]] = {
     "cpu": ("any machine", "任何机器"),
     "cuda": ("NVIDIA GPUs up to Ada, CUDA 11.7", "Ada 及更早的 NVIDIA GPU，CUDA 11.7"),
     "cuda12": ("Hopper and newer drivers, CUDA 12.1", "Hopper 和较新的驱动，CUDA 12.1"),
     "zh": ("the Chinese edition's own pins, wheels only ⁴", "中文版教材自己的版本要求，仅 wheel ⁴"),
+    "modern": (
+        "NVIDIA GPUs from Volta to Blackwell (RTX 50), Apple silicon; Python 3.10 to 3.13 ⁵",
+        "Volta 到 Blackwell（RTX 50）的 NVIDIA GPU、苹果芯片；Python 3.10 至 3.13 ⁵",
+    ),
+    "zh-modern": ("the same for the Chinese edition ⁵", "中文版教材的同类环境 ⁵"),
 }
 """For whom each environment is; the digits are README's notes."""
 
@@ -229,20 +234,33 @@ def versions_in(environment: str, platform: str) -> Mapping[str, str]:
     """Name on the Python index → version, of what is locked there; empty where the environment is not."""
     space = workspace.load(ROOT)
     lock = lockfile.read(space.lock)
-    if environment in lock.environments:
-        if platform not in lock.platforms(environment):
-            return {}
+    if platform in lock.platforms(environment):
         records = lock.records(environment, platform)
         return {pypi_name(r) or r.name.normalized: str(r.version) for r in records}
-    variant = settings.get(space, environment)
-    if platform not in variant.wheels:
+    own = settings.get(space, environment)
+    if platform not in own.wheels:
         return {}
-    pins = {pin.name: pin.version for pin in pinned.read(space, environment, platform)}
-    return {**pins, "python": variant.python}
+    python = pinned.python_version(own, lock, platform)
+    return {**wheels_in(environment, platform), "python": python}
+
+
+def wheels_in(
+    environment: str, platform: str, variation: pinned.Variation | None = None
+) -> Mapping[str, str]:
+    pins = pinned.read(workspace.load(ROOT), environment, platform, variation)
+    return {pin.name: pin.version for pin in pins}
+
+
+def several(environment: str) -> Iterator[Mapping[str, str]]:
+    """Yield the versions for each Python, the oldest first, of an environment that is for several."""
+    own = settings.get(workspace.load(ROOT), environment)
+    for one in sorted(pinned.variations(own), key=lambda one: Version(one.python)):
+        for platform in own.wheels:
+            yield {**wheels_in(environment, platform, one), "python": one.python}
 
 
 def exported() -> list[str]:
-    names = [name for name, variant in settings.load(workspace.load(ROOT)).items() if variant.exported]
+    names = [name for name, own in settings.load(workspace.load(ROOT)).items() if own.exported]
     if set(names) != set(ENVIRONMENTS):
         raise SystemExit(
             f"docs/generate.py: ENVIRONMENTS has {sorted(ENVIRONMENTS)}, pixi.toml {sorted(names)}"
@@ -277,7 +295,12 @@ def package_table(language: Language) -> Iterator[str]:
     yield f"| {'environment' if language == 'en' else '环境'} | {' | '.join(names.values())} |"
     yield "|---|" + "---|" * len(names)
     for name in exported():
-        tables = [found for platform in PLATFORMS if (found := versions_in(name, platform))]
+        here = lockfile.read(ROOT / "pixi.lock").platforms(name) or PLATFORMS
+        tables = [
+            found for platform in PLATFORMS if platform in here and (found := versions_in(name, platform))
+        ]
+        if settings.get(workspace.load(ROOT), name).universal:
+            tables = [*several(name)]
         cells = [" / ".join(dict.fromkeys(found.get(key, "–") for found in tables)) for key in names]
         yield f"| `{name}` | {' | '.join(cells)} |"
 

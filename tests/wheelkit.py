@@ -25,12 +25,19 @@ TOOL = f'display-name = "Tiny"\npython = "{PYTHON}"\nwheels = ["{platforms.curre
 
 
 def write_wheel(
-    folder: Path, name: str, version: str, files: Mapping[str, str | bytes], entry_points: str = ""
+    folder: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, str | bytes],
+    entry_points: str = "",
+    requires: Sequence[str] = (),
 ) -> Pin:
     """Write a wheel with its RECORD into ``folder``; returns its pin."""
     metadata = f"{name}-{version}.dist-info"
     content = {path: value.encode() if isinstance(value, str) else value for path, value in files.items()}
-    content[f"{metadata}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {text}" for text in requires]
+    content[f"{metadata}/METADATA"] = "".join(f"{line}\n" for line in lines).encode()
     content[f"{metadata}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     if entry_points:
         content[f"{metadata}/entry_points.txt"] = f"[console_scripts]\n{entry_points}\n".encode()

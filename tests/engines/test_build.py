@@ -25,6 +25,7 @@ from d2lenv.base.errors import FAILED, USAGE, D2lEnvError
 from d2lenv.engines import build, find, place
 from d2lenv.engines.build import Built
 from d2lenv.engines.job import Job
+from d2lenv.facts import platforms
 from d2lenv.prefix import locations, marker
 from d2lenv.workspace import manifest as workspace
 
@@ -158,6 +159,47 @@ def test_for_linux_the_cpu_environment_says_that_it_is_the_cuda_build(root: Path
 
 def test_the_default_prefix_is_below_the_workspace(root: Path) -> None:
     assert install(root).prefix == root / ".d2lenv" / "tiny-wheels"
+
+
+@pytest.fixture
+def several(root: Path) -> Path:
+    """The wheels are for two Pythons, one of which nobody has."""
+    toml = root / "pixi.toml"
+    one = f'python = "{wheelkit.PYTHON}"\n'
+    both = f'python = ["3.2", "{wheelkit.PYTHON}"]\nrequirements = ["greet"]\n'
+    toml.write_text(toml.read_text(encoding="utf-8").replace(one, both), encoding="utf-8")
+    (root / "envs" / "tiny" / f"requirements-{platforms.current()}.txt").rename(
+        root / "envs" / "tiny" / "requirements.txt"
+    )
+    return root
+
+
+def test_where_wheels_are_for_several_pythons_the_best_one_here_names_the_prefix(several: Path) -> None:
+    built = install(several, engine="wheels")
+    short = wheelkit.PYTHON.replace(".", "")
+    assert built.prefix == several / ".d2lenv" / f"tiny-wheels-py{short}"
+    assert marker.read(built.prefix)["python"] == wheelkit.PYTHON
+    assert greeting(built.prefix) == "hello 1.0"
+
+
+def test_what_is_built_for_one_of_several_pythons_is_used_again_without_a_search(
+    several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = install(several, engine="wheels", prefix=tmp_path / "other")
+    assert install(several, engine="wheels").prefix != first.prefix
+    monkeypatch.setattr(find.uv.interpreters, "search", None)
+    assert install(several, engine="wheels").reused
+    assert install(several, engine="wheels", prefix=tmp_path / "other").reused
+
+
+def test_a_python_that_the_wheels_are_not_for_is_refused(several: Path) -> None:
+    toml = several / "pixi.toml"
+    text = toml.read_text(encoding="utf-8").replace(f'"{wheelkit.PYTHON}"', '"3.3"')
+    toml.write_text(text, encoding="utf-8")
+    with pytest.raises(D2lEnvError, match=r"is not a Python 3\.2, 3\.3"):
+        install(several, engine="wheels", python=Path(sys.executable))
+    with pytest.raises(D2lEnvError, match=r"no Python 3\.2 / 3\.3 was found"):
+        install(several, engine="wheels")
 
 
 def test_a_folder_of_somebody_else_is_refused(root: Path, tmp_path: Path) -> None:
@@ -384,8 +426,8 @@ def test_of_two_builds_at_once_the_second_waits_and_uses_the_firsts(root: Path, 
 
 
 def job_at(root: Path, prefix: Path) -> Job:
-    from d2lenv.facts import platforms
     from d2lenv.workspace import lockfile, settings
+    from d2lenv.workspace.pins import Variation
 
     space = workspace.load(root)
     return Job(
@@ -397,6 +439,7 @@ def job_at(root: Path, prefix: Path) -> Job:
         building=prefix.with_name(f".{prefix.name}.building-1"),
         fresh=False,
         python=None,
+        variation=Variation(),
         link_mode=None,
         link_scripts=False,
         say=lambda line: None,

@@ -147,7 +147,7 @@ def test_a_built_environment_is_used_and_an_old_one_is_said(
 
     monkeypatch.setattr(build, "build", lambda *_, **__: pytest.fail("it is there already"))
     monkeypatch.setattr(pinned, "read", lambda *_: "the requirements")
-    monkeypatch.setattr(pinned, "digest", lambda _: "new")
+    monkeypatch.setattr(pinned, "digest", lambda *_: "new")
     prefix = built(workspace.root, "zh-wheels", "new")
     notes: list[str] = []
     assert preparation.find_or_build(workspace, "zh", notes.append) == prefix
@@ -166,7 +166,7 @@ def test_a_checkout_that_cannot_be_written_is_used_as_it_is(
     from d2lenv.workspace import pins as pinned
 
     monkeypatch.setattr(pinned, "read", lambda *_: "the requirements")
-    monkeypatch.setattr(pinned, "digest", lambda _: "new")
+    monkeypatch.setattr(pinned, "digest", lambda *_: "new")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
     checkout = tmp_path / "checkout"
     with read_only(checkout, "8m") as fill:
@@ -220,5 +220,6 @@ def test_vs_code_looks_where_environments_are_built(workspace: Any) -> None:
     def place(name: str) -> Path:
         return Path(settings[name].replace("${workspaceFolder}", str(workspace.root)))
 
-    assert place("python.defaultInterpreterPath") == find.default_prefix(workspace, "default", "pixi")
-    assert place("python.venvPath") == find.default_prefix(workspace, "zh", "wheels").parent
+    places = dict(find.default_prefixes(workspace, "default"))
+    assert place("python.defaultInterpreterPath") == places["pixi"]
+    assert place("python.venvPath") == dict(find.default_prefixes(workspace, "zh"))["wheels"].parent

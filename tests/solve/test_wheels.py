@@ -29,16 +29,15 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_committed_file_is_whole_and_has_no_address() -> None:
     space = manifest.load(ROOT)
-    found = 0
-    for variant in settings.load(space).values():
-        for platform in variant.wheels:
-            pins = pinned.read(space, variant.name, platform)
-            text = pinned.path_of(space, variant.name, platform).read_text(encoding="utf-8")
-            assert "://" not in text
-            for pin in pins:
-                assert Requirement(f"{pin.name}=={pin.version}")
-            found += 1
-    assert found == len(list((ROOT / "envs").glob("*/requirements-*.txt")))
+    read = set()
+    for own in settings.load(space).values():
+        for platform in wheels.files(own):
+            path = pinned.path_of(space, own.name, platform)
+            assert "://" not in path.read_text(encoding="utf-8")
+            for pin in pinned.read_file(path):
+                assert Requirement(pin.requirement)
+            read.add(path)
+    assert read == set((ROOT / "envs").glob("*/requirements*.txt"))
 
 
 @pytest.mark.parametrize(
@@ -54,11 +53,11 @@ def test_the_versions_of_both_worlds_are_those_of_the_lock(environment: str, pla
 
 def test_the_committed_heads_are_those_of_todays_question() -> None:
     space, lock = manifest.load(ROOT), lockfile.read(ROOT / "pixi.lock")
-    for variant in settings.load(space).values():
-        for platform in variant.wheels:
-            pins = pinned.read(space, variant.name, platform)
-            text = pinned.path_of(space, variant.name, platform).read_text(encoding="utf-8")
-            assert text == pinned.text_of(pins, wheels.head_of(space, lock, variant, platform))
+    for own in settings.load(space).values():
+        for platform in wheels.files(own):
+            path = pinned.path_of(space, own.name, platform)
+            pins, text = pinned.read_file(path), path.read_text(encoding="utf-8")
+            assert text == pinned.text_of(pins, wheels.head_of(space, lock, own, platform))
 
 
 def test_of_the_chinese_edition_its_own_pins_are_asked() -> None:
@@ -182,3 +181,62 @@ def test_a_uv_that_takes_too_long_is_stopped(
         with pytest.raises(D2lEnvError) as caught:
             lock_wheels(root)
     assert caught.value.why == "no end after 0.2 s"
+
+
+# --- one file for several Pythons and every platform -------------------------------------------------
+
+OVERRIDES = """\
+python = ["3.12", "3.10"]
+wheels = ["linux-64", "win-64"]
+requirements = ["greet", "old"]
+[[tool.d2lenv.environments.tiny.overrides]]
+requirements = ["pinned==1.0 ; python_version < '3.12'", "pinned==2.0 ; python_version >= '3.12'"]
+reason = "greet pins 0.1, which nobody has"
+since = 2026-11-24
+"""
+
+
+@pytest.fixture
+def several(root: Path, tmp_path: Path) -> Path:
+    """``tiny`` for two Pythons: the newest greet pins a version of ``pinned`` that does not exist."""
+    house = tmp_path / "house"
+    wheelkit.write_wheel(house, "greet", "3.0", {"greet.py": ""}, requires=["pinned==0.1"])
+    for name, version in (("pinned", "1.0"), ("pinned", "2.0"), ("old", "1.0")):
+        wheelkit.write_wheel(house, name, version, {f"{name}.py": ""})
+    path = root / "pixi.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f'wheels = ["{platforms.current()}"]\n', OVERRIDES), encoding="utf-8")
+    return root
+
+
+def test_one_file_is_solved_for_all_and_again_byte_for_byte(several: Path) -> None:
+    (path,) = lock_wheels(several)
+    assert path == several / "envs" / "tiny" / "requirements.txt"
+    first = path.read_bytes()
+    assert [pin.requirement for pin in pinned.read_file(path)] == [
+        "greet==3.0",
+        "old==1.0",
+        'pinned==1.0 ; python_full_version < "3.12"',
+        'pinned==2.0 ; python_full_version >= "3.12"',
+    ]
+    assert lock_wheels(several) == []
+    path.unlink()
+    assert lock_wheels(several) == [path]
+    assert path.read_bytes() == first
+
+
+def test_another_override_is_another_question(several: Path) -> None:
+    (path,) = lock_wheels(several)
+    toml = several / "pixi.toml"
+    toml.write_text(toml.read_text(encoding="utf-8").replace(">= '3.12'", ">= '3.11'"), encoding="utf-8")
+    toml.write_text(toml.read_text(encoding="utf-8").replace("< '3.12'", "< '3.11'"), encoding="utf-8")
+    assert lock_wheels(several) == [path]
+
+
+def test_a_package_without_a_wheel_for_one_place_is_found(several: Path, tmp_path: Path) -> None:
+    (wheel,) = (tmp_path / "house").glob("old-*.whl")
+    wheel.rename(wheel.with_name("old-1.0-py3-none-win_amd64.whl"))
+    with pytest.raises(D2lEnvError) as caught:
+        lock_wheels(several)
+    assert "not every package has a wheel: tiny, " in caught.value.what
+    assert "old==1.0" in caught.value.why

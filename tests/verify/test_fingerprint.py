@@ -303,9 +303,22 @@ def test_the_command_prints_one_line_for_the_lock_and_one_for_the_prefix(
 
 def test_an_environment_that_exists_as_wheels_only_has_a_wheels_fingerprint() -> None:
     ours = workspace.load(Path(__file__).resolve().parents[2])
-    assert fingerprint.of_environment(ours, "zh", "linux-64").kind == "wheels"
+    (found,) = fingerprint.of_environment(ours, "zh", "linux-64")
+    assert found.kind == "wheels"
     with pytest.raises(D2lEnvError, match="nothing is locked for zh on osx-arm64"):
         fingerprint.of_environment(ours, "zh", "osx-arm64")
+
+
+def test_an_environment_for_several_pythons_has_a_fingerprint_for_each() -> None:
+    ours = workspace.load(Path(__file__).resolve().parents[2])
+    found = {one.python: one for one in fingerprint.of_environment(ours, "modern", "linux-64")}
+    assert set(found) == {"3.10", "3.11", "3.12", "3.13"}
+    assert len({one.digest for one in found.values()}) == 4
+    newest = found["3.13"]
+    assert str(newest) == f"modern linux-64 py313 wheels:{newest.digest}"
+    assert "python 3.13" in newest.lines
+    assert newest.digest == digest_of("d2lenv wheels 2", set(newest.lines))
+    assert not any(" ; " in line for line in newest.lines)
 
 
 def test_the_command_wants_an_environment_a_prefix_or_both(home: Home, built: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_condas_environments_come_first_then_those_of_wheels_alone(tmp_path: Pat
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     found = settings.get(load(tmp_path, ""), "cuda")
-    assert found == settings.Settings("cuda", "d2l (cuda)", "", (), 0.0, (), (), "")
+    assert found == settings.Settings("cuda", "d2l (cuda)", (), (), 0.0, (), (), (), "")
 
 
 def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) -> None:
@@ -47,8 +48,23 @@ def test_what_is_said_is_read_and_what_all_share_is_inherited(tmp_path: Path) ->
         'disk-gb = 3\nrequirements = ["d2l==0.17.6"]\n',
     )
     assert settings.get(space, "zh") == settings.Settings(
-        "zh", "中文", "3.9", ("win-64",), 3.0, ("d2l==0.17.6",), ("menus",), "2026-11-20T00:00:00Z"
+        "zh", "中文", ("3.9",), ("win-64",), 3.0, ("d2l==0.17.6",), (), ("menus",), "2026-11-20T00:00:00Z"
     )
+
+
+def test_one_file_serves_several_pythons_with_overrides_that_have_a_reason(tmp_path: Path) -> None:
+    space = load(
+        tmp_path,
+        '[tool.d2lenv.environments.modern]\npython = ["3.12", "3.10"]\nrequirements = ["d2l==1.0.3"]\n'
+        "[[tool.d2lenv.environments.modern.overrides]]\n"
+        "requirements = [\"NumPy==2 ; python_version < '3.12'\"]\n"
+        'reason = "newer"\nsince = 2026-11-24\n',
+    )
+    found = settings.get(space, "modern")
+    assert found.universal
+    assert not settings.get(space, "cuda").universal
+    (override,) = found.overrides
+    assert (override.package, override.since) == ("numpy", date(2026, 11, 24))
 
 
 def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path) -> None:
@@ -67,6 +83,12 @@ def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path)
         ('wheels = ["linux-64"]', "exclude-newer"),
         ('cuda = "cu117"', "cuda"),
         ("cuda = 12", "cuda"),
+        ('python = "python3"', "python"),
+        ('python = ["3.11", "3.12"]', "python"),
+        ('overrides = [{ requirements = ["a==1", "b==1"], reason = "r", since = 2026-11-24 }]', "overrides"),
+        ('overrides = [{ requirements = [], reason = "r", since = 2026-11-24 }]', "overrides"),
+        ('overrides = [{ requirements = ["a==1"], reason = "", since = 2026-11-24 }]', "overrides"),
+        ('overrides = [{ requirements = ["a==1"], reason = "r" }]', "overrides"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_table(tmp_path: Path, line: str, key: str) -> None:
@@ -79,7 +101,7 @@ def test_a_wrong_value_is_named_with_its_table(tmp_path: Path, line: str, key: s
 def test_this_repositorys_own_table_is_right() -> None:
     found = settings.load(manifest.load(Path(__file__).parents[2]))
     assert found["cuda"].wheels == ("linux-64",)
-    assert found["zh"].python == "3.9"
+    assert found["zh"].pythons == ("3.9",)
     for variant in found.values():
         assert (variant.disk_gb > 0) == bool(variant.wheels), variant.name
 
@@ -90,4 +112,6 @@ def test_what_has_a_cuda_build_says_which() -> None:
         "cuda": "11.7",
         "cuda12": "12.1",
         "zh": "10.2",
+        "modern": "12.8",
+        "zh-modern": "12.8",
     }

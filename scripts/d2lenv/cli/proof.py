@@ -121,7 +121,7 @@ def fingerprint(
     else:
         workspace, name = place.workspace(), str(environment)
         wanted = platform or host.platform_for(workspace, name)
-        found = [fingerprint.of_environment(workspace, name, wanted)]
+        found = fingerprint.of_environment(workspace, name, wanted)
     if as_json:
         print_json("fingerprint", True, {"fingerprints": [one.as_json() for one in found]})
     else:

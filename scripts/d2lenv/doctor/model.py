@@ -145,6 +145,7 @@ class Expected:
         file: the lock, or the requirements derived from it.
         trouble: why it could not be read; empty when it could.
         beside: wheels that belong to conda's packages.
+        overrides: packages that are meant to be others than d2l asks for.
     """
 
     environment: str
@@ -154,6 +155,7 @@ class Expected:
     packages: tuple[Locked, ...] = ()
     trouble: str = ""
     beside: tuple[Locked, ...] = ()
+    overrides: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,10 @@ class Context:
     def trouble(self) -> list[Unreadable]:
         """What the findings themselves could not read; they add to it."""
         return []
+
+    def is_meant(self, name: str) -> bool:
+        """Return True if the environment is meant to have another ``name`` than d2l asks for."""
+        return self.expected is not None and name in self.expected.overrides
 
     def version(self, name: str) -> str:
         """Version of the distribution or conda package ``name``, without a local part; empty when absent."""

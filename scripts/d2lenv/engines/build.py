@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from d2lenv.base import process
@@ -84,8 +85,11 @@ def build(
     asked = settings.get(workspace, name)
     lock = lockfile.of(workspace)
 
+    @cache
     def job_for(engine_name: str) -> Job:
-        there = (prefix or find.default_prefix(workspace, name, engine_name)).absolute()
+        engine = ENGINES[engine_name]
+        variation = engine.choose(workspace, asked, prefix, python)
+        there = (prefix or engine.places(workspace, name)[variation]).absolute()
         if there.is_symlink():
             there = there.resolve()  # the folder is replaced, not the link to it
         # With the process id: a killed build's uv may still be writing into its own.
@@ -96,9 +100,10 @@ def build(
             settings=asked,
             platform=ENGINES[engine_name].platform(workspace, name),
             prefix=there,
-            building=there if ENGINES[engine_name].IN_PLACE else beside,
+            building=there if engine.IN_PLACE else beside,
             fresh=fresh,
             python=python,
+            variation=variation,
             link_mode=link_mode,
             link_scripts=link_scripts,
             say=say,
@@ -161,6 +166,7 @@ def _marker(job: Job, chosen: str, digest: str) -> dict[str, str]:
         "platform": job.platform,
         "prefix": str(job.prefix),
         "digest": digest,
+        **job.variation.said(),
     }
 
 

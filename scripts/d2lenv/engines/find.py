@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from d2lenv.base.errors import USAGE, D2lEnvError
@@ -15,6 +15,7 @@ from d2lenv.workspace import lockfile
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace, load
+from d2lenv.workspace.pins import Variation
 
 ENGINES: dict[str, Engine] = {"pixi": pixi, "rattler": rattler, "wheels": uv}
 """Name → engine, in the order in which ``auto`` tries them."""
@@ -73,26 +74,36 @@ def _is_built(job: Job, engine: str) -> bool:
 
 def digest(job: Job, engine: str) -> str:
     """Return the sha256 (hex) of all that ``engine`` builds the environment from."""
-    return ENGINES[engine].digest(job.workspace, job.settings.name, job.platform, lambda: job.lock)
+    return ENGINES[engine].digest(
+        job.workspace, job.settings.name, job.platform, lambda: job.lock, job.variation
+    )
 
 
 def wanted_digest(
-    workspace: Workspace, environment: str, platform: str, engine: str, lock: Callable[[], Lock]
+    workspace: Workspace,
+    environment: str,
+    platform: str,
+    engine: str,
+    lock: Callable[[], Lock],
+    prefix: Path,
 ) -> str:
     """Return the same for an environment that is only looked for.
 
     Args:
         lock: gives pixi.lock; called only for an engine that builds from it.
+        prefix: the environment; its marker says what was chosen of the wheels.
 
     Raises:
         D2lEnvError: if the lock or the requirements cannot be read.
     """
-    return ENGINES[engine].digest(workspace, environment, platform, lock)
+    return ENGINES[engine].digest(workspace, environment, platform, lock, Variation.of(marker.read(prefix)))
 
 
-def default_prefix(workspace: Workspace, environment: str, engine: str) -> Path:
-    """Return where ``engine`` puts the environment."""
-    return ENGINES[engine].place(workspace, environment)
+def default_prefixes(workspace: Workspace, environment: str) -> Iterator[tuple[str, Path]]:
+    """Yield each engine with each place where it puts the environment, in the order of preference."""
+    for name, engine in ENGINES.items():
+        for place in engine.places(workspace, environment).values():
+            yield name, place
 
 
 def differences_in(prefix: Path, root: Path) -> tuple[pinned.Difference, ...]:
@@ -104,8 +115,9 @@ def differences_in(prefix: Path, root: Path) -> tuple[pinned.Difference, ...]:
     if PACKAGES.get(said.get("engine", "")) != "wheels":
         return ()
     workspace, name, platform = load(root), said.get("environment", ""), said.get("platform", "")
-    pins = pinned.read(workspace, name, platform)
-    if pinned.digest(pins) != said["digest"]:
+    variation = Variation.of(said)
+    pins = pinned.read(workspace, name, platform, variation)
+    if pinned.digest(pins, variation) != said["digest"]:
         return ()
     return tuple(pinned.differences(lockfile.of(workspace), name, platform, pins))
 

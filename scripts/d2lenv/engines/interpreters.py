@@ -12,10 +12,12 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.version import Version
 
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
@@ -49,8 +51,31 @@ class Interpreter:
     source: str
 
 
+def search(versions: Sequence[str], asked: Path | None) -> Interpreter | None:
+    """Return ``asked``, else the first Python that is here, in the order of ``versions``; download none.
+
+    Raises:
+        D2lEnvError: if ``asked`` is none of them.
+    """
+    if asked is not None:
+        found = probe(asked, tr("--python"))
+        if found is None or found.version not in versions:
+            raise D2lEnvError(
+                tr("{path} is not a Python {version}", path=asked, version=", ".join(versions)),
+                why=tr("it is Python {version}", version=found.version) if found else tr("it does not run"),
+                fix=_how_to_get(versions[0]),
+            )
+        return found
+    return next(filter(None, map(_here, versions)), None)
+
+
 def find(
-    version: str, asked: Path | None, say: Callable[[str], None], *, download: bool = True
+    version: str,
+    asked: Path | None,
+    say: Callable[[str], None],
+    *,
+    download: bool = True,
+    others: Sequence[str] = (),
 ) -> Interpreter:
     """The first 64-bit CPython ``version`` in this order: ``asked``, the PATH, pyenv's versions, a conda
     base, the system's packages, uv's managed download.
@@ -59,36 +84,31 @@ def find(
         version: ``3.10``.
         asked: ``--python``; nothing else is then tried.
         download: whether uv may fetch one.
+        others: versions that would have done as well, none of which is here.
 
     Raises:
         D2lEnvError: none; the message says which commands would get one.
     """
-    if asked is not None:
-        found = probe(asked, tr("--python"))
-        if found is None or found.version != version:
-            raise D2lEnvError(
-                tr("{path} is not a Python {version}", path=asked, version=version),
-                why=tr("it is Python {version}", version=found.version) if found else tr("it does not run"),
-                fix=_how_to_get(version),
-            )
+    found = search([version], asked) or (_from_uv(version, say) if download else None)
+    if found is not None:
         return found
-    # Several at a time: a program that is slow to say what it is does not hold up the others.
-    pool = ThreadPoolExecutor(max_workers=8)
-    try:
-        for found in pool.map(lambda candidate: probe(*candidate), candidates(version)):
-            if found is not None and found.version == version:
-                return found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    if download:
-        found = _from_uv(version, say)
-        if found is not None:
-            return found
+    wanted = " / ".join(sorted({version, *others}, key=Version))
     raise D2lEnvError(
-        tr("no Python {version} was found", version=version),
+        tr("no Python {version} was found", version=wanted),
         why=tr("looked on the PATH, in pyenv's versions, conda bases, the system's packages and uv's own"),
         fix=_how_to_get(version),
     )
+
+
+def _here(version: str) -> Interpreter | None:
+    """Return the first Python ``version`` of the candidates."""
+    # Several at a time: a program that is slow to say what it is does not hold up the others.
+    pool = ThreadPoolExecutor(max_workers=8)
+    try:
+        found = pool.map(lambda candidate: probe(*candidate), candidates(version))
+        return next((one for one in found if one is not None and one.version == version), None)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def candidates(version: str) -> Iterator[tuple[Path, str]]:

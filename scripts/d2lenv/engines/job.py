@@ -12,7 +12,7 @@ from d2lenv.base.messages import tr
 from d2lenv.prefix.scan import Known
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.pins import Difference
+from d2lenv.workspace.pins import Difference, Variation
 from d2lenv.workspace.settings import Settings
 
 # In the installers' own words and Rust's numbers: ENOSPC and ERROR_DISK_FULL; EACCES and EROFS.
@@ -33,6 +33,7 @@ class Job:
         building: where it is built; renamed to ``prefix`` unless the engine builds in place.
         fresh: build anew, and trust nothing that only ``stat`` vouches for.
         python: the interpreter that the reader asked for (wheels engine).
+        variation: what was chosen of the wheels on this machine.
         link_mode: how files get from the cache into the prefix; None for the engine's own way.
         link_scripts: whether packages may run their post-link scripts.
         say: receives lines of progress.
@@ -46,6 +47,7 @@ class Job:
     building: Path
     fresh: bool
     python: Path | None
+    variation: Variation
     link_mode: str | None
     link_scripts: bool
     say: Callable[[str], None]
@@ -65,8 +67,25 @@ class Engine(Protocol):
 
     IN_PLACE: bool
 
-    def place(self, workspace: Workspace, environment: str) -> Path:
-        """Return where the environment goes unless the reader names another place."""
+    def places(self, workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
+        """Return where the environment goes unless the reader names another place, the best choice first."""
+
+    def choose(
+        self,
+        workspace: Workspace,
+        own: Settings,
+        prefix: Path | None,
+        asked: Path | None,
+    ) -> Variation:
+        """Return what is taken where an environment leaves a choice.
+
+        Args:
+            prefix: where it goes, if the reader names a place.
+            asked: the interpreter that the reader asked for.
+
+        Raises:
+            D2lEnvError: if it is none of those that the environment is for.
+        """
 
     def platform(self, workspace: Workspace, environment: str) -> str:
         """Return the platform of the environment that this machine gets, which pixi.toml may have named.
@@ -81,10 +100,18 @@ class Engine(Protocol):
     def why_not(self, job: Job) -> str:
         """Return why the engine cannot do the job on this machine, or nothing."""
 
-    def digest(self, workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock]) -> str:
+    def digest(
+        self,
+        workspace: Workspace,
+        environment: str,
+        platform: str,
+        lock: Callable[[], Lock],
+        variation: Variation,
+    ) -> str:
         """Return the sha256 (hex) of all that the environment is built from, as the prefix notes it.
 
         Args:
+            variation: what was chosen of the wheels.
             lock: gives pixi.lock; called only by an engine that builds from it.
 
         Raises:

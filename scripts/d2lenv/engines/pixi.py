@@ -14,6 +14,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.conda import beside
 from d2lenv.engines.conda.answers import (
+    choose,
     differences,
     digest,
     installed,
@@ -26,16 +27,18 @@ from d2lenv.engines.conda.answers import (
 from d2lenv.engines.job import Job
 from d2lenv.prefix.scan import Known
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Variation
 
 __all__ = [
     "IN_PLACE",
     "build",
+    "choose",
     "differences",
     "digest",
     "installed",
     "note",
     "packages",
-    "place",
+    "places",
     "platform",
     "serves",
     "size",
@@ -49,8 +52,8 @@ _TIMEOUT_S = 4 * 3600.0
 _VERSION_TIMEOUT_S = 20.0
 
 
-def place(workspace: Workspace, environment: str) -> Path:
-    return workspace.root / ".pixi" / "envs" / environment
+def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
+    return {Variation(): workspace.root / ".pixi" / "envs" / environment}
 
 
 def why_not(job: Job) -> str:
@@ -62,7 +65,7 @@ def why_not(job: Job) -> str:
     pixi = _pixi()
     if pixi is None:
         return tr("pixi is not on the PATH")
-    if job.prefix != place(job.workspace, job.settings.name).absolute():
+    if job.prefix != places(job.workspace, job.settings.name)[Variation()].absolute():
         return tr("pixi builds only its own prefix, not {prefix}", prefix=job.prefix)
     version = _version(pixi)
     if not version:

@@ -21,6 +21,7 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.engines.conda import beside, finish
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.engines.conda.answers import (
+    choose,
     differences,
     digest,
     installed,
@@ -37,16 +38,18 @@ from d2lenv.prefix.archives import Archive
 from d2lenv.prefix.scan import Known
 from d2lenv.workspace import channels
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Variation
 
 __all__ = [
     "IN_PLACE",
     "build",
+    "choose",
     "differences",
     "digest",
     "installed",
     "note",
     "packages",
-    "place",
+    "places",
     "platform",
     "serves",
     "size",
@@ -61,8 +64,8 @@ _STALL_S = 120.0
 """So long may all downloads together bring nearly nothing."""
 
 
-def place(workspace: Workspace, environment: str) -> Path:
-    return workspace.root / ".d2lenv" / f"{environment}-rattler"
+def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
+    return {Variation(): workspace.root / ".d2lenv" / f"{environment}-rattler"}
 
 
 def why_not(job: Job) -> str:

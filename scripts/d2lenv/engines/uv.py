@@ -18,22 +18,25 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.engines import interpreters, wheel_cache
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.facts import platforms
-from d2lenv.prefix import locations, records
+from d2lenv.prefix import locations, marker, records
 from d2lenv.prefix.scan import Known
 from d2lenv.solve import uv
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.pins import Difference, Pin
+from d2lenv.workspace.pins import Difference, Pin, Variation
+from d2lenv.workspace.settings import Settings
 
 IN_PLACE = False
 _TIMEOUT_S = 2 * 3600.0
 _LAST_LINES = 20
 
 
-def place(workspace: Workspace, environment: str) -> Path:
-    return workspace.root / ".d2lenv" / f"{environment}-wheels"
+def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
+    variations = pinned.variations(settings.get(workspace, environment))
+    folder = workspace.root / ".d2lenv"
+    return {one: folder / "-".join(filter(None, [environment, "wheels", str(one)])) for one in variations}
 
 
 def platform(_workspace: Workspace, _environment: str) -> str:
@@ -45,11 +48,41 @@ def serves(job: Job) -> bool:
 
 
 def _pins(job: Job) -> list[Pin]:
-    return pinned.read(job.workspace, job.settings.name, job.platform)
+    return pinned.read(job.workspace, job.settings.name, job.platform, job.variation)
 
 
-def digest(workspace: Workspace, environment: str, platform: str, _lock: Callable[[], Lock]) -> str:
-    return pinned.digest(pinned.read(workspace, environment, platform))
+def digest(
+    workspace: Workspace, environment: str, platform: str, _lock: Callable[[], Lock], variation: Variation
+) -> str:
+    return pinned.digest(pinned.read(workspace, environment, platform, variation), variation)
+
+
+def choose(
+    workspace: Workspace,
+    own: Settings,
+    prefix: Path | None,
+    asked: Path | None,
+) -> Variation:
+    """Return what of the wheels is taken here: as asked for, as built before, or the best that there is.
+
+    Args:
+        prefix: where it goes, if the reader names a place.
+        asked: ``--python``.
+
+    Raises:
+        D2lEnvError: if the Python that was asked for is none of those that the wheels are for.
+    """
+    choices = pinned.variations(own)
+    if len(choices) == 1:
+        return choices[0]
+    pythons = [choice.python for choice in choices]
+    if asked is None:
+        for choice, place in places(workspace, own.name).items():
+            said = marker.read(prefix or place)
+            if said.get("environment") == own.name and said.get("python") in pythons:
+                return Variation(said["python"]) if prefix else choice
+    found = interpreters.search(pythons, asked)
+    return Variation(found.version if found else pythons[0])
 
 
 def packages(job: Job) -> Mapping[str, str]:
@@ -69,7 +102,7 @@ def differences(job: Job) -> Sequence[Difference]:
 
 
 def note(job: Job) -> str:
-    if not job.settings.cuda and platforms.row(job.platform).system.index_cuda:
+    if not job.settings.cuda and platforms.index_cuda(job.platform):
         return tr(
             "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
             "this is that one"
@@ -118,7 +151,7 @@ def build(job: Job) -> Mapping[str, Known]:
     Raises:
         D2lEnvError: if there is no fitting Python, no network and a cold cache, another hash, or a full disk.
     """
-    version = pinned.python_version(job.settings, job.lock, job.platform)
+    version = job.variation.python or pinned.python_version(job.settings, job.lock, job.platform)
     pins = _pins(job)
     cache, seen, python = _look_around(job, version, pins)
     job.say(f"Python {version}: {python.path} ({python.source})")
@@ -154,7 +187,7 @@ def _look_around(
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         surveyed = pool.submit(survey)
-        python = interpreters.find(version, job.python, job.say)
+        python = interpreters.find(version, job.python, job.say, others=job.settings.pythons)
         cache, seen = surveyed.result()
     return cache, seen, python
 

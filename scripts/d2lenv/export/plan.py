@@ -123,6 +123,7 @@ def _pins(workspace: Workspace, own: Settings) -> PinTable:
         environment=own.name,
         **_names(own.name),
         pins={platform: tuple(pinned.read(workspace, own.name, platform)) for platform in own.wheels},
+        python=own.pythons[0] if own.universal else "",
         asked=frozenset(canonicalize_name(Requirement(text).name) for text in wanted),
     )
 

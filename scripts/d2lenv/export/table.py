@@ -172,6 +172,7 @@ class PinTable:
         command: the one that makes the files again.
         pins: platform → the pins of its requirements file.
         asked: names of the packages that a person asked for.
+        python: the Python that these pins are for, where the file is for several.
     """
 
     environment: str
@@ -180,6 +181,7 @@ class PinTable:
     command: str
     pins: Mapping[str, tuple[Pin, ...]]
     asked: frozenset[str]
+    python: str = ""
 
 
 def channel_name(url: str) -> str:

@@ -70,7 +70,6 @@ class System:
         os_name: as ``os.name`` and the markers have it.
         families: pixi's names for it, which a ``target`` may have.
         cuda: whether PyTorch has CUDA builds for it.
-        index_cuda: whether the Python package index's wheels of torch are CUDA builds there.
     """
 
     name: Literal["Linux", "Darwin", "Windows"]
@@ -78,10 +77,9 @@ class System:
     os_name: str
     families: frozenset[str]
     cuda: bool = False
-    index_cuda: bool = False
 
 
-LINUX = System("Linux", "linux", "posix", frozenset({"unix", "linux"}), cuda=True, index_cuda=True)
+LINUX = System("Linux", "linux", "posix", frozenset({"unix", "linux"}), cuda=True)
 MACOS = System("Darwin", "darwin", "posix", frozenset({"unix", "osx", "macos"}))
 WINDOWS = System("Windows", "win32", "nt", frozenset({"win"}), cuda=True)
 
@@ -116,6 +114,7 @@ class Subdir:
         conda_lock: None where conda-lock does not know it.
         last_torch: the last release of torch with wheels for it; empty while there are new ones, None when
             that was not looked up. Asked with pip's ``--platform``, 2026-11-24.
+        index_cuda: whether the Python package index's wheels of torch are CUDA builds there (seen to 2.10).
     """
 
     system: System
@@ -125,6 +124,7 @@ class Subdir:
     program: tuple[Literal["ELF", "Mach-O", "PE"], int]
     conda_lock: CondaLock | None = None
     last_torch: str | None = None
+    index_cuda: bool = False
 
 
 def _archspec(name: str) -> VirtualPackage:
@@ -152,8 +152,8 @@ ROWS = {
         program=("ELF", 0x3E),
         conda_lock=CondaLock("linux64", (*_LOCK_LINUX, _LOCK_X86)),
         last_torch="",
+        index_cuda=True,
     ),
-    # No environment of ours is made for it yet: what the doctor and a workspace of others need.
     "linux-aarch64": Subdir(
         system=LINUX,
         machine="aarch64",
@@ -213,6 +213,11 @@ def row(subdir: str) -> Subdir:
             fix=tr("take one of these: {names}", names=", ".join(ROWS)),
         )
     return ROWS[subdir]
+
+
+def index_cuda(subdir: str) -> bool:
+    """Return True if the Python package index's wheels of torch for the platform are CUDA builds."""
+    return subdir in ROWS and ROWS[subdir].index_cuda
 
 
 def in_conda_lock(subdir: str) -> bool:

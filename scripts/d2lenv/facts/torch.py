@@ -98,10 +98,10 @@ RELEASES: dict[str, TorchRelease] = {
     "2.7.0": TorchRelease(("0.22.0",), ("2.7.0",), ("3.9", "3.13"), _2_7, "12.6"),
     "2.7.1": TorchRelease(("0.22.1",), ("2.7.1",), ("3.9", "3.13"), _2_7, "12.6"),
     "2.8.0": TorchRelease(("0.23.0",), ("2.8.0",), ("3.9", "3.13"), _2_8, "12.8"),
-    # torchaudio's later wheels no longer say which torch they want, so no pair is known from here on.
+    # torchaudio's later wheels no longer say which torch they want: 2.10.0's pair is PyTorch's own index's.
     "2.9.0": TorchRelease(("0.24.0",), (), ("3.10", "3.14"), _2_9, "12.8"),
     "2.9.1": TorchRelease(("0.24.1",), (), ("3.10", "3.14"), _2_9, "12.8"),
-    "2.10.0": TorchRelease(("0.25.0",), (), ("3.10", "3.14"), _2_9, "12.8"),
+    "2.10.0": TorchRelease(("0.25.0",), ("2.10.0",), ("3.10", "3.14"), _2_9, "12.8"),
     "2.11.0": TorchRelease(("0.26.0",), (), ("3.10", "3.14"), _2_11, "13.0"),
     "2.12.0": TorchRelease(("0.27.0",), (), ("3.10", "3.14"), _2_12, "13.0"),
     "2.12.1": TorchRelease(("0.27.1",), (), ("3.10", "3.14"), _2_12, "13.0"),

@@ -34,33 +34,34 @@ def find_or_build(workspace: Workspace, environment: str, say: Callable[[str], N
     from d2lenv.workspace import settings
 
     settings.get(workspace, environment)
-    for engine in find.ENGINES:
-        prefix = find.default_prefix(workspace, environment, engine)
+    for engine, prefix in find.default_prefixes(workspace, environment):
         digest = marker.read(prefix).get("digest", "")
         if locations.interpreter(prefix).exists() and (digest or find.ENGINES[engine].IN_PLACE):
             if digest:
-                _say_if_old(workspace, environment, engine, digest, say)
+                _say_if_old(workspace, environment, engine, prefix, say)
             return prefix
     return build.build(workspace, environment, say=say).prefix
 
 
 def _say_if_old(
-    workspace: Workspace, environment: str, engine: str, digest: str, say: Callable[[str], None]
+    workspace: Workspace, environment: str, engine: str, prefix: Path, say: Callable[[str], None]
 ) -> None:
     from d2lenv.engines import find
     from d2lenv.workspace import lockfile
 
     try:
         platform = find.ENGINES[engine].platform(workspace, environment)
-        wanted = find.wanted_digest(workspace, environment, platform, engine, lambda: lockfile.of(workspace))
+        wanted = find.wanted_digest(
+            workspace, environment, platform, engine, lambda: lockfile.of(workspace), prefix
+        )
     except D2lEnvError as error:  # nothing to compare with is no reason not to open a lab
         say(str(error))
         return
-    if digest != wanted:
+    if marker.read(prefix).get("digest") != wanted:
         say(
             tr(
                 "{prefix} was built from an older lock; `d2lenv build {name}` brings it up to date",
-                prefix=find.default_prefix(workspace, environment, engine),
+                prefix=prefix,
                 name=environment,
             )
         )

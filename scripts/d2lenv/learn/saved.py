@@ -67,8 +67,7 @@ def find_prefix(
     names = [environment] if environment is not None else list(settings.load(place))
     for name in names:
         settings.get(place, name)
-        for engine in find.ENGINES:
-            prefix = find.default_prefix(place, name, engine)
+        for _, prefix in find.default_prefixes(place, name):
             if has_d2l(prefix):
                 return prefix
     raise D2lEnvError(

@@ -54,6 +54,9 @@ def built_environments(root: Path, name: str) -> list[Path]:
     """Return the prefixes of environment ``name`` in the workspace, whatever engine built them."""
     places = [root / ".pixi" / "envs" / name]
     places += [root / ".d2lenv" / f"{name}-{engine}" for engine in PACKAGES]
+    # Wheels for several Pythons have one prefix for each; the newest build first.
+    several = (root / ".d2lenv").glob(f"{name}-wheels-*")
+    places += sorted(several, key=lambda place: place.stat().st_mtime, reverse=True)
     return [place for place in places if place.is_dir()]
 
 

@@ -8,6 +8,7 @@ it resolves for another platform and Python than the one it runs on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +17,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.facts.names import CONDA_TO_PYPI
-from d2lenv.facts.platforms import row
+from d2lenv.facts.platforms import index_cuda, row
 from d2lenv.solve import uv
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.lockfile import digest as conda_digest
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.pins import Pin, locked_versions, parse, path_of, python_version, read, text_of
+from d2lenv.workspace.pins import (
+    Pin,
+    applying,
+    locked_platform,
+    locked_versions,
+    parse,
+    path_of,
+    python_version,
+    read_file,
+    text_of,
+)
 from d2lenv.workspace.settings import Settings
 
 _RESOLVE_TIMEOUT_S = 900.0
@@ -38,9 +50,10 @@ def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -
     """Return the resolver's question: the settings' own list, or the manifest's packages as locked."""
     if settings.requirements:
         return [*settings.requirements, *settings.extra]
-    conda = locked_versions(lock, settings.name, platform)
+    like = locked_platform(lock, settings.name, platform)
+    conda = locked_versions(lock, settings.name, like)
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
-    wanted = {spec.name for spec in workspace.environments[settings.name].specs[platform]}
+    wanted = {spec.name for spec in workspace.environments[settings.name].specs[like]}
     asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
     torch = conda["torch"][1] if "torch" in conda else ""
     if "torchaudio" not in conda and torch in _TORCHAUDIO:
@@ -48,42 +61,106 @@ def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -
     return [*asked, *settings.extra]
 
 
+def overriding(settings: Settings) -> list[str]:
+    """Return the requirements that hold whatever a package's metadata says."""
+    return [text for override in settings.overrides for text in override.requirements]
+
+
+def files(settings: Settings) -> Sequence[str]:
+    """Return the platform of each requirements file; an empty one for a file that is for all."""
+    return [""] if settings.universal else settings.wheels
+
+
 def preferences(lock: Lock, settings: Settings, platform: str) -> dict[str, str]:
     """Return index name → the version in pixi.lock, which the resolver takes where it can."""
     if settings.requirements:
         return {}
-    return {name: version for name, (_, version) in locked_versions(lock, settings.name, platform).items()}
+    like = locked_platform(lock, settings.name, platform)
+    return {name: version for name, (_, version) in locked_versions(lock, settings.name, like).items()}
 
 
-def resolve(
-    workspace: Workspace, lock: Lock, settings: Settings, platform: str, present: Mapping[str, str]
-) -> list[Pin]:
-    """Resolve the wheels of an environment for ``platform`` with uv.
+@dataclass(frozen=True)
+class _Question:
+    """What is asked for one requirements file, and which pins are kept where that allows it.
 
-    Args:
-        present: index name → version to keep where pixi.lock says nothing and the question allows it.
+    Attributes:
+        platform: empty for all that the environment is for.
+        head: the file's first lines.
+        present: pins that are kept if possible.
+    """
+
+    settings: Settings
+    platform: str
+    head: list[str]
+    present: Sequence[Pin]
+
+    @property
+    def title(self) -> str:
+        platforms = [self.platform] if self.platform else self.settings.wheels
+        return tr("{name} for {platform}", name=self.settings.name, platform=", ".join(platforms))
+
+
+def resolve(workspace: Workspace, lock: Lock, question: _Question) -> list[Pin]:
+    """Resolve the wheels of a requirements file with uv.
 
     Raises:
         D2lEnvError: if uv fails; its reason is given.
     """
-    preferred = {**present, **preferences(lock, settings, platform)}
+    settings, platform = question.settings, question.platform
+    preferred = preferences(lock, settings, platform)
+    kept = [f"{name}=={version}" for name, version in sorted(preferred.items())]
+    kept += [pin.requirement for pin in question.present if pin.name not in preferred]
     with tempfile.TemporaryDirectory() as folder:
-        asked, answer = Path(folder) / "requirements.in", Path(folder) / "requirements.txt"
-        asked.write_text("\n".join(roots(workspace, lock, settings, platform)) + "\n", encoding="utf-8")
+        asked, answer, overrides = (Path(folder) / name for name in ("asked.in", "answer.txt", "overrides"))
+        _write_lines(asked, roots(workspace, lock, settings, platform))
+        _write_lines(overrides, overriding(settings))
         # uv prefers the versions of an output file that is already there.
-        answer.write_text(
-            "".join(f"{name}=={version}\n" for name, version in sorted(preferred.items())), encoding="utf-8"
-        )
+        _write_lines(answer, kept)
+        place = ("--python-platform", row(platform).uv) if platform else ("--universal",)
         arguments: list[str | Path] = [
             *("pip", "compile", "--quiet", asked, "--output-file", answer, "--python", sys.executable),
-            *("--python-version", python_version(settings, lock, platform)),
-            *("--python-platform", row(platform).uv),
-            *("--exclude-newer", settings.exclude_newer),
+            *("--python-version", _oldest(settings) or python_version(settings, lock, platform), *place),
+            *("--override", overrides, "--exclude-newer", settings.exclude_newer),
             *("--only-binary", ":all:", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-sources"),
         ]
-        _run(arguments, tr("{name} for {platform} cannot be resolved", name=settings.name, platform=platform))
-        return parse(answer.read_text(encoding="utf-8"), answer.name)
+        _run(arguments, tr("{environment} cannot be resolved", environment=question.title))
+        pins = parse(answer.read_text(encoding="utf-8"), answer.name)
+    if settings.universal:
+        _check_everywhere(settings, pins)
+    return pins
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _oldest(settings: Settings) -> str:
+    return min(settings.pythons, key=Version, default="")
+
+
+def _check_everywhere(settings: Settings, pins: Sequence[Pin]) -> None:
+    """Prove that every pin has a wheel on each platform for each Python: uv asks one file of each release.
+
+    Raises:
+        D2lEnvError: if one has not.
+    """
+
+    def check(place: tuple[str, str]) -> None:
+        platform, python = place
+        with tempfile.TemporaryDirectory() as folder:
+            asked, answer = Path(folder) / "pins.in", Path(folder) / "answer.txt"
+            _write_lines(asked, [pin.requirement for pin in applying(pins, platform, python)])
+            arguments: list[str | Path] = [
+                *("pip", "compile", "--quiet", asked, "--output-file", answer, "--no-deps", "--no-sources"),
+                *("--python", sys.executable, "--python-version", python, "--only-binary", ":all:"),
+                *("--python-platform", row(platform).uv, "--exclude-newer", settings.exclude_newer),
+            ]
+            where = f"{settings.name}, {platform}, Python {python}"
+            _run(arguments, tr("not every package has a wheel: {place}", place=where))
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(check, itertools.product(settings.wheels, settings.pythons)))
 
 
 def _run(arguments: Sequence[str | Path], failure: str) -> None:
@@ -112,37 +189,41 @@ def _run(arguments: Sequence[str | Path], failure: str) -> None:
 
 def head_of(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
     """Return the comment lines at the top of the file: its source and the digest of its question."""
-    python = python_version(settings, lock, platform)
+    python = ", ".join(settings.pythons) or python_version(settings, lock, platform)
     question = [
         python,
         settings.exclude_newer,
         *roots(workspace, lock, settings, platform),
+        *(f"override {text}" for text in overriding(settings)),
         *(f"{name} {version}" for name, version in sorted(preferences(lock, settings, platform).items())),
     ]
-    lines = [
-        f"{settings.name} for {platform}, Python {python}: every wheel by version and sha256.",
-        "Generated by `d2lenv lock`; do not edit. Install with:",
-        f"    uv pip install --require-hashes --only-binary :all: -r requirements-{platform}.txt",
-    ]
+    lines = [*_title(settings, platform, python)]
     if settings.requirements:
         lines.append(f"From [tool.d2lenv.environments.{settings.name}] in pixi.toml.")
     else:
+        like = locked_platform(lock, settings.name, platform)
         lines.append("Versions are those of pixi.lock wherever the package index has them. Its digest:")
-        lines.append(f"    {settings.name}/{platform} {conda_digest(lock, settings.name, platform).digest}")
-    if not settings.cuda and row(platform).system.index_cuda:
+        lines.append(f"    {settings.name}/{like} {conda_digest(lock, settings.name, like).digest}")
+    if not settings.cuda and index_cuda(platform):
         lines.append("The index has only the CUDA build of PyTorch for Linux; it runs on the CPU too.")
     lines.append(f"Question: sha256 {hashlib.sha256(chr(10).join(question).encode()).hexdigest()}")
     return lines
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What is asked for one (environment, platform), and which versions are kept where that allows it."""
-
-    settings: Settings
-    platform: str
-    head: list[str]
-    present: Mapping[str, str]
+def _title(settings: Settings, platform: str, python: str) -> Iterator[str]:
+    if settings.universal:
+        pythons = ", ".join(sorted(settings.pythons, key=Version))
+        yield f"{settings.name} for Python {pythons} on {', '.join(settings.wheels)}:"
+        yield "every wheel by version and sha256."
+    else:
+        yield f"{settings.name} for {platform}, Python {python}: every wheel by version and sha256."
+    yield "Generated by `d2lenv lock`; do not edit. Install with:"
+    if settings.universal:
+        yield "    pip install --no-deps --require-hashes --only-binary :all: -r requirements.txt"
+        yield "(`uv pip install` takes the same options). --no-deps, because some packages ask for other"
+        yield "versions than they get here: the overrides in pixi.toml say which and why."
+    else:
+        yield f"    uv pip install --require-hashes --only-binary :all: -r requirements-{platform}.txt"
 
 
 def lock_wheels(
@@ -165,10 +246,9 @@ def lock_wheels(
     """
 
     def answer(one: _Question) -> tuple[Path, str]:
-        name = one.settings.name
-        say(tr("resolving the wheels of {name} for {platform}", name=name, platform=one.platform))
-        pins = resolve(workspace, lock, one.settings, one.platform, one.present)
-        return path_of(workspace, name, one.platform), text_of(pins, one.head)
+        say(tr("resolving the wheels of {environment}", environment=one.title))
+        pins = resolve(workspace, lock, one)
+        return path_of(workspace, one.settings.name, one.platform), text_of(pins, one.head)
 
     questions = list(_questions(workspace, lock, every, update, update_all))
     uv.program()  # found before the threads start: sysconfig, which it asks, fills its table without a lock
@@ -194,13 +274,14 @@ def _questions(
     given_up = {canonicalize_name(name) for name in update}
     given_up |= {canonicalize_name(CONDA_TO_PYPI[name]) for name in update if name in CONDA_TO_PYPI}
     for settings in every.values():
-        for platform in settings.wheels:
+        for platform in files(settings):
             head = head_of(workspace, lock, settings, platform)
+            path = path_of(workspace, settings.name, platform)
             try:
-                pins = read(workspace, settings.name, platform)
-                text = path_of(workspace, settings.name, platform).read_text(encoding="utf-8")
+                pins = read_file(path)
+                text = path.read_text(encoding="utf-8")
             except D2lEnvError:
                 pins, text = [], ""
             if update or update_all or text != text_of(pins, head):
                 kept = [] if update_all else [pin for pin in pins if pin.name not in given_up]
-                yield _Question(settings, platform, head, {pin.name: pin.version for pin in kept})
+                yield _Question(settings, platform, head, kept)

@@ -23,6 +23,7 @@ from d2lenv.base.git import GitError, git
 from d2lenv.base.messages import tr, trn
 from d2lenv.verify import fingerprint
 from d2lenv.workspace import lockfile, settings
+from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -103,9 +104,10 @@ def _tools() -> dict[str, str]:
 def _fingerprints(workspace: Workspace) -> Iterator[fingerprint.Fingerprint]:
     for environment, platform in lockfile.of(workspace).pairs():
         yield fingerprint.of_lock(workspace, environment, platform)
-    for name, one in settings.load(workspace).items():
-        for platform in one.wheels:
-            yield fingerprint.of_wheels(workspace, name, platform)
+    for name, own in settings.load(workspace).items():
+        for platform in own.wheels:
+            for one in pinned.variations(own):
+                yield fingerprint.of_wheels(workspace, name, platform, one)
 
 
 def _reports(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -31,7 +31,7 @@ from d2lenv.verify.prefix.subject import subject
 from d2lenv.workspace import beside, lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.pins import Pin
+from d2lenv.workspace.pins import Pin, Variation
 
 Kind = Literal["lock", "wheels", "installed"]
 
@@ -41,6 +41,9 @@ HEADS: dict[Kind, str] = {
     "installed": "d2lenv installed 2",
 }
 """The first line of each text that is hashed: what it is and the number of its format."""
+
+SEVERAL_PYTHONS = "d2lenv wheels 2"
+"""The first line of ``wheels`` for an environment with one file for several Pythons."""
 
 # Written by the installer about itself: other words for the same files.
 _NOTES = re.compile(r"conda-meta/.*|(.*/)?[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED)")
@@ -66,6 +69,7 @@ class Fingerprint:
         kind: ``lock`` (pixi.lock), ``wheels`` (the requirements file), ``installed`` (a prefix).
         digest: sha256 (hex) of the text.
         lines: the text's lines after the first, sorted.
+        python: ``3.12``, where the wheels are for several and these are for that one.
     """
 
     environment: str
@@ -73,17 +77,25 @@ class Fingerprint:
     kind: Kind
     digest: str
     lines: tuple[str, ...]
+    python: str = ""
+
+    @property
+    def head(self) -> str:
+        """Return the first line of the text."""
+        return SEVERAL_PYTHONS if self.kind == "wheels" and self.python else HEADS[self.kind]
 
     def __str__(self) -> str:
-        return f"{self.environment} {self.platform} {self.kind}:{self.digest}"
+        place = filter(None, [self.environment, self.platform, str(Variation(self.python))])
+        return f"{' '.join(place)} {self.kind}:{self.digest}"
 
     def as_json(self) -> dict[str, object]:
         return {
             "environment": self.environment,
             "platform": self.platform,
+            "python": self.python,
             "kind": self.kind,
             "digest": self.digest,
-            "lines": [HEADS[self.kind], *self.lines],
+            "lines": [self.head, *self.lines],
         }
 
 
@@ -99,27 +111,34 @@ def of_lock(workspace: Workspace, environment: str, platform: str) -> Fingerprin
     return _made("lock", environment, platform, lines)
 
 
-def of_wheels(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
+def of_wheels(
+    workspace: Workspace, environment: str, platform: str, variation: Variation | None = None
+) -> Fingerprint:
     """Return the fingerprint of the requirements file of (environment, platform).
+
+    Args:
+        variation: what was chosen of the wheels; empty where there is no choice.
 
     Raises:
         D2lEnvError: if there is none.
     """
-    pins = pinned.read(workspace, environment, platform)
-    return _made("wheels", environment, platform, map(_pin_line, pins))
+    pins = pinned.read(workspace, environment, platform, variation)
+    python = variation.python if variation else ""
+    lines = [*map(_pin_line, pins), *([f"python {python}"] if python else [])]
+    return _made("wheels", environment, platform, lines, python)
 
 
-def of_environment(workspace: Workspace, environment: str, platform: str) -> Fingerprint:
-    """Return the fingerprint of pixi.lock where it has the environment, else of the wheels.
+def of_environment(workspace: Workspace, environment: str, platform: str) -> list[Fingerprint]:
+    """Return the fingerprint of pixi.lock where it has the environment, else of the wheels for each Python.
 
     Raises:
         D2lEnvError: if there is no such environment, or neither has it for this platform.
     """
-    settings.get(workspace, environment)
+    own = settings.get(workspace, environment)
     if platform in lockfile.of(workspace).platforms(environment):
-        return of_lock(workspace, environment, platform)
-    if pinned.path_of(workspace, environment, platform).is_file():
-        return of_wheels(workspace, environment, platform)
+        return [of_lock(workspace, environment, platform)]
+    if platform in own.wheels:
+        return [of_wheels(workspace, environment, platform, one) for one in pinned.variations(own)]
     raise D2lEnvError(
         tr("nothing is locked for {name} on {platform}", name=environment, platform=platform),
         fix=tr("choose one of: {names}", names=", ".join(workspace.environments)),
@@ -142,10 +161,13 @@ def of_prefix(
     """
     content = read_prefix(place)
     asked = subject(workspace, content, environment)
-    of = of_wheels if asked.kind == "wheels" else of_lock
-    locked = of(workspace, asked.environment, asked.platform)
+    section = asked.environment, asked.platform
+    if asked.kind == "wheels":
+        locked = of_wheels(workspace, *section, asked.variation)
+    else:
+        locked = of_lock(workspace, *section)
     lines = installed_lines(place, records.read(content), progress)
-    return locked, _made("installed", asked.environment, asked.platform, lines)
+    return locked, _made("installed", *section, lines, asked.variation.python)
 
 
 def installed_lines(
@@ -244,7 +266,8 @@ def _pin_line(pin: Pin) -> str:
     return f"{pin.name}=={pin.version} {','.join(f'sha256:{digest}' for digest in sorted(pin.sha256))}"
 
 
-def _made(kind: Kind, environment: str, platform: str, lines: Iterable[str]) -> Fingerprint:
+def _made(kind: Kind, environment: str, platform: str, lines: Iterable[str], python: str = "") -> Fingerprint:
     ordered = tuple(sorted(lines, key=lambda line: line.encode("utf-8")))
-    text = "".join(f"{line}\n" for line in (HEADS[kind], *ordered))
-    return Fingerprint(environment, platform, kind, hashlib.sha256(text.encode("utf-8")).hexdigest(), ordered)
+    made = Fingerprint(environment, platform, kind, "", ordered, python)
+    text = "".join(f"{line}\n" for line in (made.head, *ordered))
+    return replace(made, digest=hashlib.sha256(text.encode("utf-8")).hexdigest())

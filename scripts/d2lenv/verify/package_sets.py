@@ -17,7 +17,7 @@ from d2lenv.base.messages import printable, tr
 from d2lenv.prefix.contents.model import Unreadable
 from d2lenv.prefix.contents.prefix import read_prefix
 from d2lenv.prefix.contents.text import read_text
-from d2lenv.verify.fingerprint import HEADS
+from d2lenv.verify.fingerprint import HEADS, SEVERAL_PYTHONS
 from d2lenv.workspace import lockfile
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import LOCK, MANIFEST, Workspace
@@ -67,9 +67,7 @@ def read_package_sets(workspace: Workspace, word: str) -> PackageSets:
         if path.suffix == ".json":
             return _of_fingerprint(path)
         if path.suffix == ".txt":
-            pins = pinned.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
-            platform = path.stem.removeprefix("requirements-")
-            return {(path.absolute().parent.name, platform): dict(map(_pin, pins))}
+            return _of_requirements(path)
         return _of_lock(path, workspace)
     return _of_revision(workspace, word)
 
@@ -78,11 +76,17 @@ def _of_files(root: Path, workspace: Workspace) -> PackageSets:
     found: dict[Section, dict[tuple[str, str], PackageState]] = {
         section: dict(packages) for section, packages in _of_lock(root / LOCK, workspace).items()
     }
-    for file in sorted(root.glob("envs/*/requirements-*.txt")):
-        pins = pinned.parse(file.read_text(encoding="utf-8", errors="replace"), str(file))
-        section = file.parent.name, file.stem.removeprefix("requirements-")
-        found.setdefault(section, {}).update(map(_pin, pins))
+    for file in sorted([*root.glob("envs/*/requirements-*.txt"), *root.glob("envs/*/requirements.txt")]):
+        for section, packages in _of_requirements(file).items():
+            found.setdefault(section, {}).update(packages)
     return found
+
+
+def _of_requirements(path: Path) -> PackageSets:
+    """Return the pins of a requirements file; one for all platforms names none."""
+    pins = pinned.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    platform = path.stem.removeprefix("requirements").removeprefix("-")
+    return {(path.absolute().parent.name, platform): dict(map(_pin, pins))}
 
 
 def _of_lock(path: Path, workspace: Workspace) -> PackageSets:
@@ -124,7 +128,9 @@ def _channel(url: str) -> str:
 
 def _pin(pin: pinned.Pin) -> tuple[tuple[str, str], PackageState]:
     digest = ",".join(f"sha256:{value}" for value in pin.sha256)
-    return ("wheel", pin.name), PackageState(pin.name, "wheel", pin.version, hash=digest)
+    # One release may be there for some Pythons and another one for the others.
+    name = f"{pin.name} ; {pin.marker}" if pin.marker else pin.name
+    return ("wheel", name), PackageState(name, "wheel", pin.version, hash=digest)
 
 
 def _of_prefix(path: Path) -> PackageSets:
@@ -157,7 +163,7 @@ def _of_fingerprint(path: Path) -> PackageSets:
         found: dict[Section, dict[tuple[str, str], PackageState]] = {}
         for one in data["fingerprints"]:
             head, *lines = one["lines"]
-            kind = next(kind for kind, text in HEADS.items() if text == head)
+            kind = "wheels" if head == SEVERAL_PYTHONS else _KINDS[head]
             section = str(one["environment"]), str(one["platform"])
             found.setdefault(section, {}).update(_LINES[kind](str(line)) for line in lines)
     except (ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
@@ -167,6 +173,9 @@ def _of_fingerprint(path: Path) -> PackageSets:
             status=USAGE,
         ) from error
     return found
+
+
+_KINDS = {head: kind for kind, head in HEADS.items()}
 
 
 def _lock_line(line: str) -> tuple[tuple[str, str], PackageState]:
@@ -179,6 +188,8 @@ def _lock_line(line: str) -> tuple[tuple[str, str], PackageState]:
 
 def _wheel_line(line: str) -> tuple[tuple[str, str], PackageState]:
     pin, digest = line.split(" ")
+    if pin == "python":
+        return ("wheel", pin), PackageState(pin, "wheel", digest)
     name, version = pin.split("==")
     return ("wheel", name), PackageState(name, "wheel", version, hash=digest)
 
@@ -204,7 +215,7 @@ def _of_revision(workspace: Workspace, revision: str) -> PackageSets:
     names = [
         name
         for name in listing.split("\0")
-        if name == LOCK or re.fullmatch(r"envs/[\w-]+/requirements-[\w-]+\.txt", name)
+        if name == LOCK or re.fullmatch(r"envs/[\w-]+/requirements(-[\w-]+)?\.txt", name)
     ]
     if LOCK not in names:
         raise D2lEnvError(tr("{revision} has no {file}", revision=revision, file=LOCK), status=USAGE)

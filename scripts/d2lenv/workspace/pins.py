@@ -1,19 +1,26 @@
-"""``envs/ENV/requirements-PLATFORM.txt``, the wheels engine's lock: versions and sha256, no addresses."""
+"""``envs/ENV/requirements-PLATFORM.txt``, the wheels engine's lock: versions and sha256, no addresses.
+
+An environment for several Pythons has one ``requirements.txt`` for all of them and every platform: there a
+pin has a marker where it is not for all.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.facts import platforms
 from d2lenv.facts.names import pypi_name
+from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.settings import Settings
@@ -31,11 +38,47 @@ class Pin:
         name: normalised as PEP 503 says.
         version: exact.
         sha256: hex digests, sorted; any file of that version that has one of them will do.
+        marker: where it is for, as PEP 508 writes it; empty for everywhere.
     """
 
     name: str
     version: str
     sha256: tuple[str, ...]
+    marker: str = ""
+
+    @property
+    def requirement(self) -> str:
+        """Return it as PEP 508 writes it, without hashes."""
+        return f"{self.name}=={self.version}" + (f" ; {self.marker}" if self.marker else "")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What a machine chose of an environment's wheels; empty where there is no choice.
+
+    Attributes:
+        python: ``3.12``.
+    """
+
+    python: str = ""
+
+    def __str__(self) -> str:
+        """Return it as the name of a prefix has it: ``py312``."""
+        return f"py{self.python.replace('.', '')}" if self.python else ""
+
+    @classmethod
+    def of(cls, said: Mapping[str, object]) -> Variation:
+        """Return the variation that the marker of a prefix states."""
+        return cls(str(said.get("python", "")))
+
+    def said(self) -> dict[str, str]:
+        """Return it as a marker states it."""
+        return {"python": self.python} if self.python else {}
+
+
+def variations(own: Settings) -> list[Variation]:
+    """Return what there is to choose from, the best first."""
+    return [Variation(python) for python in own.pythons] if own.universal else [Variation()]
 
 
 @dataclass(frozen=True)
@@ -57,34 +100,46 @@ class Difference:
 
 def path_of(workspace: Workspace, environment: str, platform: str) -> Path:
     """Return the path of the requirements of (environment, platform)."""
-    return workspace.root / "envs" / environment / f"requirements-{platform}.txt"
+    universal = settings.get(workspace, environment).universal
+    name = "requirements.txt" if universal else f"requirements-{platform}.txt"
+    return workspace.root / "envs" / environment / name
 
 
 def parse(text: str, where: str) -> list[Pin]:
     """Read a requirements file that holds nothing but pins and their hashes.
 
     Raises:
-        D2lEnvError: if a line is anything else (an option, an address, a pin without hash, a name twice).
+        D2lEnvError: if a line is anything else (an option, an address, a pin without hash, a pin twice).
     """
-    pins: dict[str, Pin] = {}
+    pins: dict[tuple[str, str], Pin] = {}
     # A backslash at a line's end joins it with the next one, as pip reads it.
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        words = line.split("#", 1)[0].split() if line.lstrip().startswith("#") else line.split()
-        if not words:
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        pin = _PIN.fullmatch(words[0])
-        hashes = [_HASH.fullmatch(word) for word in words[1:]]
-        if pin is None or not hashes or not all(hashes):
+        pin = _pin(line)
+        if pin is None or (pin.name, pin.marker) in pins:
             raise _not_a_pin(where, line)
-        name = canonicalize_name(pin["name"])
-        try:
-            Version(pin["version"])
-        except InvalidVersion as error:
-            raise _not_a_pin(where, line) from error
-        if name in pins:
-            raise _not_a_pin(where, line)
-        pins[name] = Pin(name, pin["version"], tuple(sorted(match["hex"] for match in hashes if match)))
-    return sorted(pins.values(), key=lambda item: item.name)
+        pins[pin.name, pin.marker] = pin
+    return sorted(pins.values(), key=_order)
+
+
+def _pin(line: str) -> Pin | None:
+    requirement, *words = re.split(r"\s+(?=--)", line.strip())
+    text, _, marker = requirement.partition(";")
+    pin = _PIN.fullmatch(text.strip())
+    hashes = [match["hex"] for match in map(_HASH.fullmatch, words) if match]
+    if pin is None or not hashes or len(hashes) != len(words):
+        return None
+    try:
+        Version(pin["version"])
+        marker = str(Marker(marker.strip())) if marker.strip() else ""
+    except (InvalidVersion, InvalidMarker):
+        return None
+    return Pin(canonicalize_name(pin["name"]), pin["version"], tuple(sorted(hashes)), marker)
+
+
+def _order(pin: Pin) -> tuple[str, Version, str]:
+    return pin.name, Version(pin.version), pin.marker
 
 
 def _not_a_pin(where: str, line: str) -> D2lEnvError:
@@ -95,13 +150,29 @@ def _not_a_pin(where: str, line: str) -> D2lEnvError:
     )
 
 
-def read(workspace: Workspace, environment: str, platform: str) -> list[Pin]:
-    """Return the pins of (environment, platform), sorted by name.
+def read(
+    workspace: Workspace, environment: str, platform: str, variation: Variation | None = None
+) -> list[Pin]:
+    """Return the pins of (environment, platform), sorted by name; without markers, which are answered.
+
+    Args:
+        variation: what was chosen; the best unless given.
+
+    Raises:
+        D2lEnvError: if there is no such file, it is damaged, or it has two versions for one place.
+    """
+    pins = read_file(path_of(workspace, environment, platform))
+    own = settings.get(workspace, environment)
+    chosen = variation if variation and variation.python else variations(own)[0]
+    return applying(pins, platform, chosen.python) if own.universal else pins
+
+
+def read_file(path: Path) -> list[Pin]:
+    """Return all that a requirements file of ours has, sorted by name.
 
     Raises:
         D2lEnvError: if there is no such file, or it is damaged.
     """
-    path = path_of(workspace, environment, platform)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -120,44 +191,98 @@ def read(workspace: Workspace, environment: str, platform: str) -> list[Pin]:
     return pins
 
 
+def applying(pins: Iterable[Pin], platform: str, python: str) -> list[Pin]:
+    """Return the pins for Python ``python`` on ``platform``, without their markers.
+
+    Raises:
+        D2lEnvError: if a package has two versions, or a patch release of Python makes a difference.
+    """
+    found: dict[str, Pin] = {}
+    for pin in pins:
+        # The first and any later patch release.
+        answers = {_applies(pin, platform, f"{python}.{patch}") for patch in (0, 99)}
+        if len(answers) > 1 or (True in answers and pin.name in found):
+            raise D2lEnvError(
+                tr("{package} is not decided for Python {version}", package=pin.requirement, version=python),
+                fix=tr("`d2lenv lock` makes a new one"),
+            )
+        if True in answers:
+            found[pin.name] = replace(pin, marker="")
+    return list(found.values())
+
+
+def _applies(pin: Pin, platform: str, python: str) -> bool:
+    if not pin.marker:
+        return True
+    row = platforms.row(platform)
+    place = {
+        "os_name": row.system.os_name,
+        "platform_machine": row.machine,
+        "platform_system": row.system.name,
+        "sys_platform": row.system.sys_platform,
+        # Kernels' versions: nothing may hang on this machine's.
+        "platform_release": "",
+        "platform_version": "",
+        "implementation_name": "cpython",
+        "implementation_version": python,
+        "platform_python_implementation": "CPython",
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+    }
+    return Marker(pin.marker).evaluate(place)
+
+
 def text_of(pins: Iterable[Pin], head: Sequence[str]) -> str:
     """Return the file's text: ``head`` as comments, then the pins sorted by name."""
     pins = list(pins)
     lines = [f"# {line}".rstrip() for line in [*head, _PINS + digest(pins)]]
-    for pin in sorted(pins, key=lambda item: item.name):
-        lines.append(f"{pin.name}=={pin.version} \\")
+    for pin in sorted(pins, key=_order):
+        lines.append(f"{pin.requirement} \\")
         lines.extend(f"    --hash=sha256:{digest} \\" for digest in pin.sha256)
         lines[-1] = lines[-1].removesuffix(" \\")
     return "\n".join(lines) + "\n"
 
 
-def digest(pins: Iterable[Pin]) -> str:
-    """Return sha256 (hex) over the pins, whatever the file's layout."""
-    lines = [f"{pin.name}=={pin.version} {' '.join(pin.sha256)}" for pin in pins]
+def digest(pins: Iterable[Pin], variation: Variation | None = None) -> str:
+    """Return sha256 (hex) over the pins, whatever the file's layout, and what was chosen."""
+    lines = [f"{pin.requirement} {' '.join(pin.sha256)}" for pin in pins]
+    lines += [f"python {variation.python}"] if variation and variation.python else []
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
 
 
-def python_version(settings: Settings, lock: Lock, platform: str) -> str:
-    """Return ``3.10``: the environment's own, else the one in pixi.lock.
+def python_version(own: Settings, lock: Lock, platform: str) -> str:
+    """Return ``3.10``: the environment's own, the best if it has several, else the one in pixi.lock.
 
     Raises:
         D2lEnvError: if pixi.lock has no Python for it either.
     """
-    if settings.python:
-        return settings.python
-    records = lock.records(settings.name, platform) if platform in lock.platforms(settings.name) else ()
+    if own.pythons:
+        return own.pythons[0]
+    like = locked_platform(lock, own.name, platform)
+    records = lock.records(own.name, like) if like in lock.platforms(own.name) else ()
     for record in records:
         if record.name.normalized == "python":
             return ".".join(str(record.version).split(".")[:2])
     raise D2lEnvError(
         tr(
             "no Python is known for the wheels of {name} for {platform}",
-            name=settings.name,
+            name=own.name,
             platform=platform,
         ),
-        fix=tr("give [tool.d2lenv.environments.{name}] a `python`, or no `wheels`", name=settings.name),
+        fix=tr("give [tool.d2lenv.environments.{name}] a `python`, or no `wheels`", name=own.name),
         status=USAGE,
     )
+
+
+def locked_platform(lock: Lock, environment: str, platform: str) -> str:
+    """Return the platform whose versions in pixi.lock the wheels for ``platform`` follow.
+
+    It is the same one; for one that only wheels serve (Linux on Arm) the first with the same system.
+    """
+    locked = lock.platforms(environment)
+    system = platforms.system_of(platform)
+    same = (other for other in locked if platforms.system_of(other) is system)
+    return platform if platform in locked else next(same, platform)
 
 
 def locked_versions(lock: Lock, environment: str, platform: str) -> dict[str, tuple[str, str]]:

@@ -5,15 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import ROWS
 from d2lenv.workspace.manifest import Workspace
+
+
+@dataclass(frozen=True)
+class Override:
+    """Requirements that hold although another package's metadata says otherwise.
+
+    Attributes:
+        requirements: of one package, as PEP 508 writes them; several differ in their markers.
+        reason: why it is right to overrule that package.
+        since: the day on which this was found out.
+    """
+
+    requirements: tuple[str, ...]
+    reason: str
+    since: date
+
+    @property
+    def package(self) -> str:
+        """Return the name of the package, normalised as PEP 503 says."""
+        return canonicalize_name(Requirement(self.requirements[0]).name)
 
 
 @dataclass(frozen=True)
@@ -23,10 +44,12 @@ class Settings:
     Attributes:
         name: the environment.
         display_name: what Jupyter shows for its kernel.
-        python: ``3.10``; empty when pixi.toml's own spec decides.
+        pythons: versions as ``3.10`` that its wheels are for, best first; empty when pixi.toml's own spec
+            decides. With several there is one requirements file for all of them and all platforms.
         wheels: platforms for which the package index serves it.
         disk_gb: gigabytes (10**9 bytes) that a wheels build needs on an empty disk; 0 for unknown.
         requirements: what is asked for; empty when pixi.lock decides.
+        overrides: what packages get in the place of what they ask for.
         extra: what its wheels have beside that.
         exclude_newer: the index as of this moment.
         exported: whether `d2lenv export` makes its files without being asked by name.
@@ -37,16 +60,22 @@ class Settings:
 
     name: str
     display_name: str
-    python: str
+    pythons: tuple[str, ...]
     wheels: tuple[str, ...]
     disk_gb: float
     requirements: tuple[str, ...]
+    overrides: tuple[Override, ...]
     extra: tuple[str, ...]
     exclude_newer: str
     exported: bool = True
     binder: bool = False
     cuda: str = ""
     beside: tuple[str, ...] = ()
+
+    @property
+    def universal(self) -> bool:
+        """Return True if one requirements file serves several Pythons and every platform."""
+        return len(self.pythons) > 1
 
 
 def load(workspace: Workspace) -> Mapping[str, Settings]:
@@ -85,10 +114,11 @@ def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Setting
         return Settings(
             name=name,
             display_name=str(table.get("display-name", f"d2l ({name})")),
-            python=str(table.get("python", "")),
+            pythons=_pythons(table),
             wheels=_platforms(table),
             disk_gb=float(table.get("disk-gb", 0)),
             requirements=_requirements(table, "requirements"),
+            overrides=tuple(_override(override) for override in table.get("overrides", ())),
             extra=_requirements(table, "extra-requirements"),
             exclude_newer=_moment(table),
             exported=bool(table.get("export", True)),
@@ -115,6 +145,26 @@ def _platforms(table: dict[str, Any]) -> tuple[str, ...]:
         if platform not in ROWS:
             raise _Wrong("wheels", tr("`{name}` is not a platform of this workspace", name=platform))
     return platforms
+
+
+def _pythons(table: dict[str, Any]) -> tuple[str, ...]:
+    given = table.get("python", ())
+    pythons = tuple(map(str, given)) if isinstance(given, list) else (str(given),) if given else ()
+    for python in pythons:
+        if not re.fullmatch(r"3\.\d+", python):
+            raise _Wrong("python", tr("`{value}` is not a version of Python, as 3.12", value=python))
+    if len(pythons) > 1 and not table.get("requirements"):
+        raise _Wrong("python", tr("several go with `requirements` only"))
+    return pythons
+
+
+def _override(table: dict[str, Any]) -> Override:
+    texts, reason, since = _requirements(table, "requirements"), table.get("reason"), table.get("since")
+    if len({canonicalize_name(Requirement(text).name) for text in texts}) != 1:
+        raise _Wrong("overrides", tr("each has the `requirements` of one package"))
+    if not isinstance(reason, str) or not reason or not isinstance(since, date):
+        raise _Wrong("overrides", tr("each has a `reason` and the day `since` when it is known"))
+    return Override(texts, reason, since)
 
 
 def _requirements(table: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from d2lenv.doctor.model import Expected
 from d2lenv.doctor.probe import gather
 from d2lenv.facts import d2l as releases
 from doctor.environments import Environment, commands, spoil
@@ -52,6 +53,18 @@ def test_a_broken_pin_names_who_broke_it(env: Environment) -> None:
 
 def test_pins_that_hold_are_fine(env: Environment) -> None:
     assert "D2L041" not in env.book().findings()
+
+
+def test_a_package_that_is_meant_to_be_another_breaks_no_pin(env: Environment) -> None:
+    env.book()
+    for folder, version in (("numpy-1.23.5", "2.2.6"), ("pandas-2.0.3", "2.3.3")):
+        text = f"Name: {folder.partition('-')[0]}\nVersion: {version}\n\n"
+        (env.site / f"{folder}.dist-info" / "METADATA").write_text(text)
+    expected = Expected(
+        "modern", "linux-64", env.path / "requirements.txt", conda=False, overrides=frozenset({"numpy"})
+    )
+    found = [one for one in env.context_findings(expected=expected) if one.code == "D2L041"]
+    assert [one.subject for one in found] == ["pandas"]
 
 
 def test_a_pinned_package_with_unreadable_metadata_is_judged_by_its_folders_name(env: Environment) -> None:

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from d2lenv.cli.app import cli
 from d2lenv.export.formats import requirements
+from d2lenv.solve import wheels
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import pins as pinned
@@ -24,7 +25,7 @@ def copy(tmp_path: Path) -> Workspace:
     """This repository's manifest, lock and requirements files, to be spoiled."""
     for name in ("pixi.toml", "pixi.lock"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
-    for path in (REPOSITORY / "envs").glob("*/requirements-*.txt"):
+    for path in (REPOSITORY / "envs").glob("*/requirements*.txt"):
         target = tmp_path / path.relative_to(REPOSITORY)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -43,21 +44,19 @@ def test_packaging_reads_the_same_versions_and_hashes() -> None:
     ours = workspace.load(REPOSITORY)
     seen = 0
     for name, one in settings.load(ours).items():
-        for platform in one.wheels:
-            text = pinned.path_of(ours, name, platform).read_text(encoding="utf-8").replace("\\\n", " ")
-            read = {}
-            for line in text.splitlines():
+        for platform in wheels.files(one):
+            path = pinned.path_of(ours, name, platform)
+            read = []
+            for line in path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
                 if line.startswith("#"):
                     continue
                 requirement = Requirement(line.partition(" --hash")[0].strip())
                 (pin,) = requirement.specifier
                 assert pin.operator == "=="
-                read[requirement.name] = (
-                    pin.version,
-                    tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", line)),
-                )
-            pins = pinned.read(ours, name, platform)
-            assert read == {pin.name: (pin.version, pin.sha256) for pin in pins}
+                hashes = tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
+                read.append((requirement.name, pin.version, str(requirement.marker or ""), hashes))
+            pins = pinned.read_file(path)
+            assert read == [(pin.name, pin.version, pin.marker, pin.sha256) for pin in pins]
             seen += len(read)
     assert seen > 500
 

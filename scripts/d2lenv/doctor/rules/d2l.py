@@ -71,7 +71,7 @@ def pins(context: Context) -> Iterator[Problem]:
             continue
         if name == "jupyter" and have is None:
             continue  # a metapackage without code; what it stands for is checked by itself
-        if have is not None and _same(have.version, wanted):
+        if have is not None and (context.is_meant(name) or _same(have.version, wanted)):
             continue
         yield Problem(
             "error" if name != "jupyter" else "info",
@@ -140,7 +140,8 @@ def python_without_wheels(context: Context) -> Iterator[Problem]:
     absent = [
         name
         for name in lacking
-        if not (d := context.prefix.find(name)) or not _same(d.version, release.pins[name])
+        if not (d := context.prefix.find(name))
+        or not (context.is_meant(name) or _same(d.version, release.pins[name]))
     ]
     if absent:
         python = release.torch[2]

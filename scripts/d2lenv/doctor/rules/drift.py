@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,6 +14,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
+from d2lenv.doctor.rules import requires
 from d2lenv.facts import d2l as d2l_releases
 from d2lenv.facts import engines
 from d2lenv.prefix.contents.model import Prefix, Unreadable
@@ -40,10 +42,23 @@ def expected(prefix: Prefix, root: Path | None) -> Expected | None:
     platform = stated if isinstance(stated, str) and re.fullmatch(r"[\w-]{1,64}", stated) else ""
     if engines.PACKAGES.get(str(engine)) == "wheels":
         platform = platform or prefix.platform
-        return _from_requirements(
-            environment, platform, root / "envs" / environment / f"requirements-{platform}.txt"
-        )
+        folder = root / "envs" / environment
+        files = [folder / f"requirements-{platform}.txt", folder / "requirements.txt"]
+        file = next((file for file in files if file.is_file()), files[0])
+        expected = _from_requirements(prefix, environment, platform, file)
+        return replace(expected, overrides=_overrides(root, environment))
     return _from_lock(environment, platform, prefix, root)
+
+
+def _overrides(root: Path, environment: str) -> frozenset[str]:
+    """Return the packages of which pixi.toml says that they are meant to be others than d2l asks for."""
+    from d2lenv.workspace import manifest, settings  # py-rattler, as below
+
+    try:
+        own = settings.load(manifest.load(root)).get(environment)
+    except D2lEnvError:  # `d2lenv check` says what is wrong with it
+        return frozenset()
+    return frozenset(override.package for override in own.overrides) if own else frozenset()
 
 
 def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
@@ -51,24 +66,26 @@ def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
     if prefix.parent == root / ".pixi" / "envs":
         return prefix.name, "pixi"
     if prefix.parent == root / ".d2lenv":
-        environment, _, engine = prefix.name.rpartition("-")
+        # The wheels of an environment for several Pythons are in NAME-wheels-py312.
+        environment, _, engine = re.sub(r"(?<=-wheels)-py3\d+$", "", prefix.name).rpartition("-")
         return environment, engine
     return "", ""
 
 
-def _from_requirements(environment: str, platform: str, file: Path) -> Expected:
+def _from_requirements(prefix: Prefix, environment: str, platform: str, file: Path) -> Expected:
     trouble: list[Unreadable] = []
     text = read_text(file, _REQUIREMENTS_LIMIT, trouble)
     if trouble:
         return Expected(environment, platform, file, conda=False, trouble=trouble[0].why)
     packages = []
+    place = requires.markers(prefix)
     for line in text.replace("\\\n", " ").splitlines():
         spec = line.partition("#")[0].partition(" --hash")[0].strip()
         try:
             requirement = Requirement(spec) if spec and not spec.startswith("-") else None
         except InvalidRequirement as error:
             return Expected(environment, platform, file, conda=False, trouble=str(error))
-        if requirement is not None:
+        if requirement is not None and (not requirement.marker or requirement.marker.evaluate(place)):
             version = next((s.version for s in requirement.specifier if s.operator in ("==", "===")), "")
             packages.append(Locked(canonicalize_name(requirement.name), version))
     return Expected(environment, platform, file, conda=False, packages=tuple(packages))

@@ -63,7 +63,7 @@ def _index(context: Context, cuda: str | None) -> str:
     system = platforms.system_of(context.prefix.platform)
     if cuda is None or release is None or system is None or not system.cuda:
         return ""
-    if cuda == (release.index_cuda if system.index_cuda else ""):
+    if cuda == (release.index_cuda if platforms.index_cuda(context.prefix.platform) else ""):
         return ""
     return f"https://download.pytorch.org/whl/{'cu' + cuda.replace('.', '') if cuda else 'cpu'}"
 
@@ -172,8 +172,7 @@ def _locked_for_cpu(expected: Expected) -> bool:
         if package.name == "pytorch":
             return "cuda" not in package.build
         if package.name == "torch":
-            system = platforms.system_of(expected.platform)
-            return package.version.endswith("+cpu") or (system is not None and not system.index_cuda)
+            return package.version.endswith("+cpu") or not platforms.index_cuda(expected.platform)
     return False
 
 

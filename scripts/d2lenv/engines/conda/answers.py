@@ -12,7 +12,8 @@ from d2lenv.prefix import locations
 from d2lenv.workspace import beside, host, lockfile, settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
-from d2lenv.workspace.pins import Difference
+from d2lenv.workspace.pins import Difference, Variation
+from d2lenv.workspace.settings import Settings
 
 # Packages are compressed to about a third, and a prefix on the cache's own disk shares its files with it.
 _UNPACKED_RATIO = 3.5
@@ -25,7 +26,18 @@ def serves(job: Job) -> bool:
     return job.locked
 
 
-def digest(workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock]) -> str:
+def choose(
+    _workspace: Workspace,
+    _own: Settings,
+    _prefix: Path | None,
+    _asked: Path | None,
+) -> Variation:
+    return Variation()
+
+
+def digest(
+    workspace: Workspace, environment: str, platform: str, lock: Callable[[], Lock], _variation: Variation
+) -> str:
     locked = lockfile.digest(lock(), environment, platform).digest
     return beside.digest(locked, beside.pins(settings.get(workspace, environment)))
 

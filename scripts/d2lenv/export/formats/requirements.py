@@ -1,4 +1,4 @@
-"""``requirements-PLATFORM.txt``: written by ``d2lenv lock`` for the wheels engine, only looked at here.
+"""``requirements-PLATFORM.txt``, ``requirements.txt``: `d2lenv lock` writes them, here they are looked at.
 
 Their pins come from the package index and not from ``pixi.lock`` alone, so an export cannot make them again.
 It can say whether they are whole and belong to this lock.
@@ -27,10 +27,10 @@ def problems(workspace: Workspace, lock: Lock, names: Collection[str] = ()) -> M
     for name, one in settings.load(workspace).items():
         if names and name not in names:
             continue
-        for platform in one.wheels:
+        for platform in wheels.files(one):
             path = pinned.path_of(workspace, name, platform)
             try:
-                pins = pinned.read(workspace, name, platform)
+                pins = pinned.read_file(path)
                 text = pinned.text_of(pins, wheels.head_of(workspace, lock, one, platform))
                 present = path.read_bytes()
             except D2lEnvError as error:

@@ -28,7 +28,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from d2lenv.export.formats.conda_lock import conda_dependencies, pip_dependencies
 from d2lenv.export.table import CondaPackage, EnvironmentTable, PinTable, PlatformTable, Wheel, channel_name
 from d2lenv.workspace import pins as pinned
-from d2lenv.workspace.pins import Pin
+from d2lenv.workspace.pins import Pin, Variation
 
 _SIMPLE_LICENSE = re.compile(r"(?!LicenseRef-)[A-Za-z0-9.-]+")
 _NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9:/._~-]*")
@@ -142,8 +142,10 @@ def of_pins(table: PinTable) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for platform, pins in table.pins.items():
-        digest = pinned.digest(pins)
-        source = f"requirements-{platform}.txt"
+        digest = pinned.digest(pins, Variation(table.python))
+        source = (
+            f"requirements.txt, Python {table.python}" if table.python else f"requirements-{platform}.txt"
+        )
         found[f"{table.folder}/sbom-{platform}.cdx.json"] = document(
             title=table.title,
             platform=platform,

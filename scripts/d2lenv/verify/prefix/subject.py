@@ -18,6 +18,7 @@ from d2lenv.workspace import beside, lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Variation
 
 _CONDA_FIELDS = ("version", "build", "subdir", "url", "sha256", "md5")
 
@@ -43,6 +44,7 @@ class Subject:
         ours: whether `d2lenv build` made the prefix; another client leaves no marker and no baseline.
         digest: of the lock, as ``d2lenv.json`` records it.
         source: the file that has the packages.
+        variation: what was chosen of the wheels.
         beside: wheels that belong to conda's packages, by name.
     """
 
@@ -53,6 +55,7 @@ class Subject:
     digest: str
     source: Path
     packages: Mapping[str, Wanted]
+    variation: Variation
     beside: Mapping[str, Wanted] = field(default_factory=dict)
 
 
@@ -88,7 +91,9 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
         )
     stated = said.get("platform", "")
     if _kind(content, said) == "wheels":
-        return _of_wheels(workspace, environment, stated or content.platform, ours)
+        universal = settings.get(workspace, environment).universal
+        chosen = Variation.of({"python": content.python_minor, **said} if universal else {})
+        return _of_wheels(workspace, environment, stated or content.platform, ours, chosen)
     lock = lockfile.of(workspace)
     installed = {(package.name, package.version, package.build) for package in content.conda}
     platform = stated or lock.nearest(environment, content.platform, installed)
@@ -108,16 +113,19 @@ def _kind(content: Prefix, said: Mapping[str, str]) -> Packages:
     return "conda" if content.kind == "conda" else "wheels"
 
 
-def _of_wheels(workspace: Workspace, environment: str, platform: str, ours: bool) -> Subject:
-    pins = pinned.read(workspace, environment, platform)
+def _of_wheels(
+    workspace: Workspace, environment: str, platform: str, ours: bool, variation: Variation
+) -> Subject:
+    pins = pinned.read(workspace, environment, platform, variation)
     return Subject(
         environment,
         platform,
         "wheels",
         ours,
-        pinned.digest(pins),
+        pinned.digest(pins, variation),
         pinned.path_of(workspace, environment, platform),
         {pin.name: Wanted(pin.name, {"version": pin.version}) for pin in pins},
+        variation,
     )
 
 
@@ -134,6 +142,7 @@ def _of_lock(workspace: Workspace, lock: Lock, environment: str, platform: str, 
             record.name.normalized: _wanted(json.loads(record.to_json()))
             for record in lock.records(environment, platform)
         },
+        Variation(),
         {pin.name: Wanted(pin.name, {"version": pin.version}) for pin in added},
     )
 
