@@ -19,6 +19,9 @@ SOURCE = Path(d2lenv.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = messages.languages()[1:]
 
+CLICKS = "click.po"
+"""click's own words: those of all its versions that are supported."""
+
 # In a template, `t("…")` and `t('…')` are messages.each_language().
 IN_TEMPLATE = re.compile(r"""\bt\((?:"([^"]+)"|'([^']+)')""")
 
@@ -57,7 +60,13 @@ def families(language: str) -> dict[str, dict[str, str]]:
 
 
 def translated(language: str) -> dict[str, str]:
-    return {key: text for entries in families(language).values() for key, text in entries.items()}
+    """Key → translation of our own texts."""
+    return {
+        key: text
+        for name, entries in families(language).items()
+        for key, text in entries.items()
+        if name != CLICKS
+    }
 
 
 def placeholders(text: str) -> set[str]:

@@ -30,7 +30,13 @@ def _speak(context: click.Context, parameter: click.Parameter, value: str | None
     help=mark("Reproducible deep-learning environments for d2l and Deep Learning with PyTorch."),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="d2lenv", prog_name="d2lenv")
+@click.version_option(
+    package_name="d2lenv",
+    prog_name="d2lenv",
+    message="%(prog)s, version %(version)s",  # the same in every language: programs read it
+    cls=shared.TranslatedOption,
+    help=mark("Show the version and exit."),
+)
 @shared.option(
     "--workspace",
     "root",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from d2lenv.base.messages import mark, translated
+from d2lenv.base.messages import mark, tr, translated
 
 if TYPE_CHECKING:
     from d2lenv.workspace.manifest import Workspace
@@ -32,7 +32,9 @@ class _Translated:
         vars(instance)[self.name] = english
 
 
-class _Option(click.Option):
+class TranslatedOption(click.Option):
+    """An option whose help is translated when it is shown."""
+
     help = _Translated()
 
 
@@ -48,10 +50,17 @@ class Group(click.Group):
     help = _Translated()
     short_help = _Translated()
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option for help; click makes it before ``--lang`` is read."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.help = tr("Show this message and exit.")
+        return found
+
 
 def option(*names: str, **attributes: Any) -> Callable[[_F], _F]:
     """Add an option, as ``click.option`` does; its help is given in English by ``mark("…")``."""
-    return click.option(*names, cls=_Option, **attributes)
+    return click.option(*names, cls=TranslatedOption, **attributes)
 
 
 def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
