@@ -223,3 +223,31 @@ def test_vs_code_looks_where_environments_are_built(workspace: Any) -> None:
     places = dict(find.default_prefixes(workspace, "default"))
     assert place("python.defaultInterpreterPath") == places["pixi"]
     assert place("python.venvPath") == dict(find.default_prefixes(workspace, "zh"))["wheels"].parent
+
+
+def test_a_book_finds_the_shared_data_and_the_notebooks_get_their_folder(
+    tmp_path: Path, root: Path, prepare: Callable[..., Lab], environ: dict[str, str]
+) -> None:
+    shared = tmp_path / "shared"
+    weights = shared / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"damaged")
+    notebook = root / "chapter_computer-vision" / "fine-tuning.ipynb"
+    notebook.parent.mkdir()
+    notebook.touch()
+    said: list[str] = []
+    made = prepare(environ=environ | {"D2LENV_DATA": str(shared)}, say=said.append)
+    assert made.data == {}
+    assert any("(hotdog, resnet18): d2lenv data get --book" in text for text in said)
+
+
+def test_a_lab_opens_though_its_data_cannot_be_linked(
+    tmp_path: Path, prepare: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, str]:
+        raise D2lEnvError("no room for a link")
+
+    monkeypatch.setattr("d2lenv.data.book.lay_out", fail)
+    said: list[str] = []
+    assert prepare(say=said.append).data == {}
+    assert "no room for a link" in said

@@ -97,9 +97,10 @@ def note(folder: Path, files: Iterable[DataFile]) -> None:
     A folder that cannot be written, as a teacher's share, has no notes: its files are read each time.
     """
     seen = _seen(folder)
-    for file in files:
-        if stamp := stamp_of(folder / file.path):
-            seen[_key(file)] = stamp
+    found = {_key(file): stamp for file in files if (stamp := stamp_of(folder / file.path))}
+    if found.items() <= seen.items():
+        return
+    seen |= found
     with suppress(D2lEnvError):
         write_atomic(folder / OWN / "seen.json", json.dumps(seen, indent=0, sort_keys=True) + "\n")
 

@@ -61,6 +61,7 @@ class Lab:
         token: the secret that lets a browser in.
         state: folder for the lab's layout and log.
         moved: Jupyter's folders that cannot be used, by their variables → the folders used instead.
+        data: variables that lead notebooks to the shared data (:mod:`d2lenv.data.book`).
         opens: path that the address opens, such as ``/lab/tree/00-start-here.ipynb``.
         browser: whether a browser is opened.
         as_root: whether it runs as root.
@@ -77,6 +78,7 @@ class Lab:
     token: str
     state: Path
     moved: Mapping[str, str]
+    data: Mapping[str, str]
     opens: str
     browser: bool
     as_root: bool
@@ -163,6 +165,7 @@ def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
         "D2LENV_PYTHON": sys.executable,
         "D2LENV_FOLDER": str(Path(__file__).resolve().parents[2]),
         **lab.moved,
+        **lab.data,
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.data import book, store
 from d2lenv.learn import folders
 from d2lenv.learn.address import check_host, free_port
 from d2lenv.learn.lab import Lab, has_package, kernels
@@ -137,6 +138,7 @@ def prepare(
         token=environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(32),
         state=state,
         moved=_moved(root, state, environ, say),
+        data=_data(root, state, environ, say),
         opens=_first_page(root, state),
         browser=browser and can_open_browser(environ),
         as_root=as_root,
@@ -152,6 +154,15 @@ def _moved(root: Path, state: Path, environ: Mapping[str, str], say: Callable[[s
     if not folders.writable(root):
         say(tr("{folder} cannot be written: notebooks open, but cannot be saved there", folder=root))
     return moved
+
+
+def _data(root: Path, state: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
+    """Lay a book's data beside it; a lab whose data cannot be linked opens all the same."""
+    try:
+        return book.lay_out(root, store.place(None, environ), state / "torch", environ, say)
+    except D2lEnvError as error:
+        say(str(error))
+        return {}
 
 
 def _first_page(root: Path, state: Path) -> str:
