@@ -39,7 +39,7 @@ from d2lenv.doctor.rules import (
     sources,
     versions,
 )
-from d2lenv.doctor.rules.loading import interpreter, libraries
+from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts.datasets import LICENCES
@@ -395,7 +395,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "data": data_rows,
     "own places": own_places,
     "sources": codes(sources, numerics),
-    "loading": codes(interpreter, libraries),
+    "loading": codes(interpreter, records, clashes, libraries, absent, surroundings),
     **{
         f"{name} {language}": partial(make, language)
         for name, make in (

@@ -83,7 +83,7 @@ class Environment:
         for path, text in contents.items():
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             (site / path).write_text(text, encoding="utf-8")
-        record = [f"{path},sha256=x,1" for path in contents]
+        record = [f"{path},sha256=x,{len(text.encode())}" for path, text in contents.items()]
         (folder / "RECORD").write_text("\n".join([*record, f"{folder.name}/RECORD,,"]) + "\n")
         return folder
 

@@ -28,7 +28,7 @@ from d2lenv.doctor.rules import (
     sources,
     versions,
 )
-from d2lenv.doctor.rules.loading import interpreter, libraries
+from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
 from d2lenv.doctor.rules.plan import Plan
 
 FINDINGS: tuple[tuple[str, Check], ...] = (
@@ -49,6 +49,8 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L015", sources.two_openmp),
     ("D2L016", numerics.one_blas),
     ("D2L017", numerics.openmp_packages),
+    ("D2L018", records.half_replaced),
+    ("D2L019", records.two_owners),
     ("D2L020", versions.torchvision_pair),
     ("D2L021", versions.torchaudio_pair),
     ("D2L022", versions.python_for_torch),
@@ -63,7 +65,11 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L031", versions.compile_on_311),
     ("D2L032", versions.unknown_torch),
     ("D2L033", requires.requirements_unmet),
+    ("D2L034", clashes.numpy_companions),
+    ("D2L035", clashes.known_clash),
     ("D2L036", libraries.executable_stack),
+    ("D2L037", surroundings.windows_libraries),
+    ("D2L038", surroundings.library_path),
     ("D2L040", d2l.edition),
     ("D2L041", d2l.pins),
     ("D2L042", d2l.python_without_wheels),
@@ -71,6 +77,8 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L044", d2l.other_frameworks),
     ("D2L045", d2l.inline_and_matplotlib),
     ("D2L046", d2l.notebooks_of_the_other_edition),
+    ("D2L047", absent.d2l_missing),
+    ("D2L048", surroundings.own_files),
     ("D2L050", jupyter.kernel_gone),
     ("D2L051", jupyter.kernel_elsewhere),
     ("D2L052", jupyter.user_kernel_shadows),
@@ -79,6 +87,8 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L055", jupyter.jupyter_elsewhere),
     ("D2L056", jupyter.parts_do_not_fit),
     ("D2L057", jupyter.exercise),
+    ("D2L058", jupyter.user_kernels_gone),
+    ("D2L059", surroundings.plot_backend),
     ("D2L060", gpu.no_gpu),
     ("D2L061", gpu.driver_failed),
     ("D2L062", gpu.driver_too_old),
@@ -95,6 +105,7 @@ FINDINGS: tuple[tuple[str, Check], ...] = (
     ("D2L074", machine.mirror_without_nvidia),
     ("D2L075", machine.proxy),
     ("D2L076", machine.clock),
+    ("D2L077", surroundings.certificates),
     ("D2L080", drift.lock_unreadable),
     ("D2L081", drift.missing),
     ("D2L082", drift.extra),
@@ -127,6 +138,8 @@ _BY_VERSIONS = frozenset(
         versions.torchvision_pair,
         versions.torchaudio_pair,
         versions.python_for_torch,
+        clashes.known_clash,
+        clashes.numpy_companions,
         versions.numpy_major,
         versions.mkl_symbol,
         versions.pkg_resources,

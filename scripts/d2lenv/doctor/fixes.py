@@ -164,14 +164,19 @@ def remove(path: Path) -> Command:
     return Command((*words, str(path)))
 
 
-def other_python(context: Context) -> Command:
-    """Make an environment with the Python of the English book beside this one."""
-    return Command(("uv", "venv", "--python", "3.10", f"{context.prefix.path}-3.10"))
+def other_python(context: Context, python: str = "3.10") -> Command:
+    """Make an environment with another Python beside this one; by default with the English book's."""
+    return Command(("uv", "venv", "--python", python, f"{context.prefix.path}-{python}"))
 
 
 def export(name: str, value: str) -> Command:
     """Set a variable in this shell; it changes no file."""
     return Command(text=f"set {name}={value}" if os.name == "nt" else f"export {name}={value}")
+
+
+def unset(name: str) -> Command:
+    """Take a variable away in this shell; it changes no file."""
+    return Command(text=f"set {name}=" if os.name == "nt" else f"unset {name}")
 
 
 def _python(context: Context) -> str:

@@ -121,10 +121,16 @@ class Build:
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook of the reader's: the names that it uses as ``d2l.<name>``."""
+    """A notebook of the reader's.
+
+    Attributes:
+        names: what it uses as ``d2l.<name>``.
+        kernel: the kernel that it asks for, empty when it says none.
+    """
 
     file: Path
     names: frozenset[str]
+    kernel: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,7 @@ class Context:
     """Everything that the findings may look at; gathered once.
 
     Attributes:
+        beside: modules and packages of the reader's own in the folders of the notebooks.
         changed: distributions that are not as their files say: this is a forecast (see advice.py).
     """
 
@@ -172,6 +179,7 @@ class Context:
     environ: Mapping[str, str] = field(default_factory=dict)
     expected: Expected | None = None
     notebooks: tuple[Notebook, ...] = ()
+    beside: tuple[Path, ...] = ()
     active: bool = False
     home: Path = field(default_factory=Path.home)
     changed: frozenset[str] = frozenset()

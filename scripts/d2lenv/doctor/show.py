@@ -22,6 +22,7 @@ FIX_TIMEOUT_S = 1800.0
 _INDENT = 9
 _MOST_FOUND = 12
 _FEW = 4
+_PROSE = 5
 
 
 def _severity(severity: Severity) -> str:
@@ -137,9 +138,18 @@ def _cause(cause: Cause, prefix: str, *, everything: bool) -> None:
     _part(tr("so also"), follow, len(follow) if everything else _FEW)
     for number, command in enumerate(cause.fix):
         label = tr("type") if command.argv else tr("do")
+        if _is_prose(command):
+            _part(label if number == 0 else "", [printable(command.text)])
+            continue
         # Not wrapped: it is there to be copied.
         write(_label(label if number == 0 else "") + plain_lines(str(command)))
     write("")
+
+
+def _is_prose(command: Command) -> bool:
+    """Return True for advice in words, as opposed to something that is typed or pasted."""
+    words = command.text.split()
+    return bool(words) and "\n" not in command.text and (len(words) > _PROSE or not command.text.isascii())
 
 
 def plain_lines(text: str) -> str:

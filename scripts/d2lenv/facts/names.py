@@ -18,6 +18,28 @@ CONDA_TO_PYPI = {
 }
 """Conda packages whose name on the Python package index differs and whose records may carry no purl."""
 
+LOADED_BY_NOTEBOOKS = frozenset(
+    {
+        "argparse", "array", "ast", "asyncio", "base64", "bdb", "binascii", "bisect", "bz2", "cProfile",
+        "calendar", "cmath", "cmd", "code", "codeop", "collections", "colorsys", "concurrent",
+        "configparser", "contextvars", "copy", "copyreg", "csv", "ctypes", "curses", "dataclasses",
+        "datetime", "decimal", "difflib", "dis", "email", "enum", "fcntl", "filecmp", "fnmatch",
+        "fractions", "getopt", "getpass", "gettext", "glob", "grp", "gzip", "hashlib", "heapq", "hmac",
+        "html", "http", "importlib", "inspect", "ipaddress", "json", "linecache", "locale", "logging",
+        "lzma", "math", "mimetypes", "mmap", "multiprocessing", "numbers", "opcode", "pathlib", "pdb",
+        "pickle", "pkgutil", "platform", "pprint", "profile", "pstats", "pydoc", "queue", "quopri",
+        "random", "re", "resource", "runpy", "secrets", "select", "selectors", "shlex", "shutil",
+        "signal", "socket", "socketserver", "sqlite3", "ssl", "string", "stringprep", "struct",
+        "subprocess", "sysconfig", "tarfile", "tempfile", "termios", "textwrap", "threading", "timeit",
+        "token", "tokenize", "traceback", "typing", "unicodedata", "unittest", "urllib", "uu", "uuid",
+        "weakref", "xml", "zipfile", "zlib", "zoneinfo",
+    }
+)  # fmt: skip
+"""Modules of Python itself that a kernel and `from d2l import torch` load from files.
+
+Read from ``sys.modules`` in the environment `cuda` (Python 3.10, ipykernel 6, torch 2.0.1) on 2026-11-24.
+"""
+
 METAPACKAGES = frozenset({"cpython"})
 """Packages with a build named as a Python package's that install nothing. :func:`pypi_name_of` names them
 all the same: the questions of the requirements files hold them as a preference, which uv never asks for."""

@@ -72,3 +72,26 @@ def test_an_unknown_platform_is_said_and_not_taken_for_this_one(env: Environment
     assert "D2L026" not in found
     assert [spec for spec in commands(found["D2L033"]) if "more" in spec]
     assert found["D2L099"].severity == "not-checked"
+
+
+def test_every_package_of_pip_is_asked_for_what_it_requires(env: Environment) -> None:
+    env.dist("torchtext", "0.15.2", requires=["torch==2.0.1", "tqdm", 'wheel; extra == "x"'])
+    env.torch("2.1.0", local="+cu121", cuda="12.1")
+    titles = {f.title: f.severity for f in env.context_findings() if f.code == "D2L033"}
+    assert titles == {
+        "torchtext 0.15.2 requires torch==2.0.1, 2.1.0 is installed": "warning",
+        "torchtext 0.15.2 requires tqdm, which is not installed": "warning",
+    }
+
+
+def test_what_a_kernel_needs_and_lacks_is_an_error(env: Environment) -> None:
+    env.dist("ipykernel", "6.29.0", requires=["comm>=0.1", "traitlets"])
+    env.dist("comm", "0.2", requires=["traitlets"])
+    errors = [f.subject for f in env.context_findings() if f.code == "D2L033" and f.severity == "error"]
+    assert errors == ["traitlets", "traitlets"]
+
+
+def test_debians_and_condas_packages_answer_to_their_own_manager(env: Environment) -> None:
+    env.dist("apt-thing", "1.0", requires=["nothing"], installer="")
+    env.conda("other", "1.0", dist="other")
+    assert "D2L033" not in env.findings()

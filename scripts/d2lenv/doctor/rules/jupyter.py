@@ -153,6 +153,27 @@ def user_kernel_shadows(context: Context) -> Iterator[Problem]:
     context.trouble.extend(trouble)
 
 
+def user_kernels_gone(context: Context) -> Iterator[Problem]:
+    """A kernel in the home folder belongs to an environment that was removed. Every Jupyter offers it, and a
+    notebook that was saved with it says `No such file or directory` or waits for ever."""
+    if not context.version("jupyter-core"):
+        return
+    own = {spec.name for spec in context.prefix.kernelspecs}
+    trouble: list[Unreadable] = []  # the shadows above have noted it
+    asked = {notebook.kernel for notebook in context.notebooks}
+    for spec in read_kernelspecs(_user_folder(context), trouble):
+        program = _interpreter(spec)
+        if spec.name in own or not Path(program).is_absolute() or Path(program).exists():
+            continue
+        yield Problem(
+            "error" if spec.name in asked else "warning",
+            tr("the kernel `{name}` of the home folder points to a Python that is gone", name=spec.name),
+            "kernelspec-" + spec.name,
+            (Found(program, "", str(spec.file)),),
+            (fixes.remove(spec.file.parent),),
+        )
+
+
 def _unshadowed(spec: Kernelspec, program: str) -> Command:
     """A kernel whose Python is gone can go too. Another environment's is left to it: the order is changed."""
     if Path(program).is_absolute() and not Path(program).exists():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from d2lenv.base.messages import tr
+from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, from_distribution
 from d2lenv.facts import platforms
 from d2lenv.prefix.contents.text import read_optional
@@ -16,6 +17,7 @@ _PART_2_DISK = 200 * 10**9
 _ENVIRONMENT_DISK = 8 * 10**9
 _WHEEL_LIMIT = 64 << 10
 _DAY = 86400.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Mirrors that carry conda-forge and pytorch, but not the nvidia channel.
 _WITHOUT_NVIDIA = ("mirrors.tuna.tsinghua.edu.cn",)
 _NVIDIA_MIRROR = "https://mirrors.sustech.edu.cn/anaconda-extra/cloud/nvidia"
@@ -140,9 +142,10 @@ def mirror_without_nvidia(context: Context) -> Iterator[Problem]:
 
 
 def proxy(context: Context) -> Iterator[Problem]:
-    """A proxy variable is set to something that is no address with a scheme, or to a SOCKS proxy, for which
-    pip and requests need the package PySocks. Downloads then fail with `Missing dependencies for SOCKS
-    support`, `ProxyError` or `Proxy URL had no scheme`, although the browser works."""
+    """A proxy variable is set to something that is no address with a scheme, to `https` where the proxy
+    itself speaks http, or to a SOCKS proxy, for which pip and requests need the package PySocks. Downloads
+    then fail with `Missing dependencies for SOCKS support`, `ProxyError`, `check_hostname requires
+    server_hostname` or `Proxy URL had no scheme`, although the browser works."""
     for name, value in context.machine.proxies.items():
         try:
             parts = urlsplit(value)
@@ -150,6 +153,15 @@ def proxy(context: Context) -> Iterator[Problem]:
         except ValueError:
             scheme, host = "", None
         socks = scheme.startswith("socks")
+        if host and scheme == "https" and host in _LOOPBACK:
+            yield Problem(
+                "warning",
+                tr("{name} says https, a proxy on this computer speaks http", name=name),
+                "proxy",
+                (Found(name, _hidden(value)),),
+                (fixes.export(name, re.sub("(?i)^https", "http", _hidden(value))),),
+            )
+            continue
         if host and scheme in ("http", "https"):
             continue
         if host and socks and context.prefix.find("pysocks"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,6 +14,7 @@ from packaging.version import Version
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import TRIO, Context, Found, Problem, from_distribution, joined, parsed
+from d2lenv.facts import d2l as releases
 from d2lenv.facts import platforms
 from d2lenv.prefix.contents.model import Distribution, Prefix
 
@@ -122,43 +124,100 @@ def cuda_wheels(context: Context) -> Iterator[Problem]:
 
 
 def requirements_unmet(context: Context) -> Iterator[Problem]:
-    """A package that the notebooks need lacks something that it requires itself, or has it in a version that
-    it excludes. The import may fail, or only a part of it."""
-    environment = markers(context.prefix)
+    """A package lacks something that it requires itself, or has it in a version that it excludes. The import
+    may fail, or only a part of it. `pip install --no-deps`, and a later `pip install` of another package,
+    leave this."""
     if not context.prefix.python_minor:
         return
-    for name in _CHECKED:
-        distribution = context.prefix.find(name)
-        if distribution is None:
+    environment, by_key = markers(context.prefix), _first(context)
+    needed = needed_by_notebooks(by_key)
+    for distribution in by_key.values():
+        if not _answers_for_itself(distribution):
             continue
-        for requirement in requirements(distribution, environment):
-            have = context.prefix.find(requirement.name)
-            if have is not None and allows(requirement, have.version):
+        for requirement in _unmet(distribution, by_key, environment):
+            have = by_key.get(canonicalize_name(requirement.name))
+            if (have is None and _from_conda(context, requirement.name)) or _said_better(
+                distribution, requirement
+            ):
                 continue
-            if have is None and _from_conda(context, requirement.name):
-                continue
-            if requirement.name.lower().startswith(("nvidia", "triton", *TRIO)):
-                continue  # the findings above say it better
-            spec = f"{requirement.name}{requirement.specifier}"
-            # What everybody here accepts, or pip mends one package by breaking another.
-            asked = f"{requirement.name}{_accepted(context, requirement, environment)}"
-            yield Problem(
-                "warning" if have else "error",
-                tr(
-                    "{name} {version} requires {spec}",
-                    name=distribution.name,
-                    version=distribution.version,
-                    spec=spec,
-                )
-                + (
-                    tr(", which is not installed")
-                    if have is None
-                    else tr(", {have} is installed", have=have.version)
-                ),
-                requirement.name,
-                (from_distribution(distribution), *((from_distribution(have),) if have else ())),
-                (fixes.install(context, (asked.replace("==", "="),), (asked,)),),
-            )
+            yield _problem(context, distribution, requirement, have, stops=distribution.key in needed)
+
+
+def _first(context: Context) -> dict[str, Distribution]:
+    """Return the distribution that Python would meet first, by its normalised name."""
+    found: dict[str, Distribution] = {}
+    for item in context.prefix.distributions:
+        found.setdefault(item.key, item)
+    return found
+
+
+def _answers_for_itself(distribution: Distribution) -> bool:
+    """Return False for packages of another manager: conda and Debian know better than their metadata."""
+    return distribution.key in _CHECKED or (not distribution.conda and distribution.installer in _INSTALLERS)
+
+
+def _unmet(
+    distribution: Distribution, by_key: Mapping[str, Distribution], environment: Mapping[str, str]
+) -> Iterator[Requirement]:
+    lines = []
+    for line in distribution.requires:
+        # Half of a package's lines name what is there in any version: those need no parser.
+        name = _NAME.match(line)
+        if name is None or name.end() < len(line) or canonicalize_name(name[0]) not in by_key:
+            lines.append(line)
+    for requirement in requirements(replace(distribution, requires=tuple(lines)), environment):
+        have = by_key.get(canonicalize_name(requirement.name))
+        if have is None or not allows(requirement, have.version):
+            yield requirement
+
+
+def _said_better(distribution: Distribution, requirement: Requirement) -> bool:
+    """Return True for what a finding of its own says with more sense."""
+    key = canonicalize_name(requirement.name)
+    if distribution.key == "d2l" and releases.release(distribution.version) is not None:
+        return True
+    return distribution.key in TRIO and key.startswith(("nvidia", "triton", "cuda-toolkit", *TRIO))
+
+
+def _problem(
+    context: Context,
+    distribution: Distribution,
+    wanted: Requirement,
+    have: Distribution | None,
+    *,
+    stops: bool,
+) -> Problem:
+    # What everybody here accepts, or pip mends one package by breaking another.
+    asked = f"{wanted.name}{_accepted(context, wanted, markers(context.prefix))}"
+    spec = f"{wanted.name}{wanted.specifier}"
+    title = tr(
+        "{name} {version} requires {spec}", name=distribution.name, version=distribution.version, spec=spec
+    )
+    title += tr(", {have} is installed", have=have.version) if have else tr(", which is not installed")
+    return Problem(
+        "error" if have is None and stops else "warning",
+        title,
+        canonicalize_name(wanted.name),
+        (from_distribution(distribution), *((from_distribution(have),) if have else ())),
+        (fixes.install(context, (asked.replace("==", "="),), (asked,)),),
+    )
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_INSTALLERS = frozenset({"pip", "uv", "poetry", "pdm"})
+_ROOTS = (*TRIO, "d2l", "ipykernel", "jupyterlab", "matplotlib", "nbclient", "notebook", "pandas")
+
+
+def needed_by_notebooks(by_key: Mapping[str, Distribution]) -> frozenset[str]:
+    """Return the distributions that the notebooks need, with all that those require."""
+    todo, seen = [name for name in _ROOTS if name in by_key], set[str]()
+    while todo:
+        key = todo.pop()
+        if key not in seen:
+            seen.add(key)
+            names = (_NAME.match(line) for line in by_key[key].requires if "extra ==" not in line)
+            todo += [name for match in names if match and (name := canonicalize_name(match[0])) in by_key]
+    return frozenset(seen)
 
 
 def _accepted(context: Context, wanted: Requirement, environment: Mapping[str, str]) -> str:

@@ -217,7 +217,7 @@ def pythonpath(context: Context) -> Iterator[Problem]:
                 ),
                 shadows[0].key,
                 tuple(from_distribution(item) for item in shadows),
-                (Command(text="set PYTHONPATH=" if os.name == "nt" else "unset PYTHONPATH"),),
+                (fixes.unset("PYTHONPATH"),),
             )
 
 

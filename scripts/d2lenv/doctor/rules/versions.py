@@ -53,11 +53,11 @@ def _pair(context: Context, name: str, wanted: tuple[str, ...]) -> Iterator[Prob
 
 
 def _trio_install(context: Context, name: str, wanted: tuple[str, ...]) -> Command:
-    index = _index(context, context.builds["torch"].cuda) if "torch" in context.builds else ""
+    index = pytorch_index(context, context.builds["torch"].cuda) if "torch" in context.builds else ""
     return fixes.install(context, (f"{name}={wanted[-1]}",), (f"{name}=={wanted[0]}",), index=index)
 
 
-def _index(context: Context, cuda: str | None) -> str:
+def pytorch_index(context: Context, cuda: str | None) -> str:
     """PyTorch's own index for builds that the Python package index does not have; empty when it has them."""
     release = matrix.release(_torch(context))
     system = platforms.system_of(context.prefix.platform)
@@ -239,7 +239,7 @@ def builds_differ(context: Context) -> Iterator[Problem]:
         for spec in specs
     )
     local = f"+{'cu' + torch.cuda.replace('.', '') if torch.cuda else 'cpu'}"
-    index = _index(context, torch.cuda)
+    index = pytorch_index(context, torch.cuda)
     if context.prefix.kind == "conda":
         fix = fixes.conda_install(context, *conda, channels=("pytorch",))
     else:
