@@ -251,7 +251,7 @@ def test_a_full_disk_ends_in_an_error_and_no_prefix(tmp_path: Path, house: Path)
 def test_a_platform_without_wheels_is_named(
     tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = next(name for name in platforms.PLATFORMS if name != platforms.current())
+    other = next(name for name in platforms.ROWS if name != platforms.current())
     monkeypatch.setattr(platforms, "current", lambda: other)
     with pytest.raises(D2lEnvError) as caught:
         install(tmp_path, tmp_path / "prefix")

@@ -19,7 +19,7 @@ from rattler import ChannelPriority, RepoDataRecord, solve_with_sparse_repodata
 
 from channelkit import ROOT
 from d2lenv.facts import numerics
-from d2lenv.facts.platforms import VIRTUAL_PACKAGES
+from d2lenv.facts.platforms import ROWS
 from d2lenv.solve.conda import Snapshot
 from d2lenv.workspace import lockfile, manifest
 
@@ -66,7 +66,7 @@ def test_every_strategy_gives_the_same_pytorch_blas_openmp_cuda_and_numpy(
         solve_with_sparse_repodata(
             [spec.text for spec in environment.specs[platform]],
             snapshot().repodata(environment.channels, platform),
-            virtual_packages=[package.for_solver() for package in VIRTUAL_PACKAGES[platform]],
+            virtual_packages=[package.for_solver() for package in ROWS[platform].virtual],
             channel_priority=ChannelPriority.Strict,
             strategy=strategy,
         )

@@ -196,9 +196,6 @@ ROWS = {
 SERVICES = "linux-64"
 """The platform of Colab, Studio Lab and Binder."""
 
-VIRTUAL_PACKAGES = {name: row.virtual for name, row in ROWS.items()}
-PLATFORMS = tuple(ROWS)
-
 
 def row(subdir: str) -> Subdir:
     """Return the row of a platform.

@@ -20,7 +20,7 @@ from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from d2lenv.base.messages import tr
-from d2lenv.facts.platforms import PLATFORMS
+from d2lenv.facts.platforms import ROWS
 from d2lenv.workspace import keys, platforms
 from d2lenv.workspace.channels import channel_url
 from d2lenv.workspace.keys import ManifestError, Table
@@ -199,7 +199,7 @@ def _dependency_tables(part: _Feature, platform: Platform, head: _Head) -> Itera
     yield f"[{prefix}dependencies]", _table(part.table, "dependencies", prefix)
     for target, table in _tables(part.table, "target", prefix).items():
         inner = f"{prefix}target.{target}"
-        if not any(one.fits(target) for one in (*head.platforms, *map(platforms.bare, PLATFORMS))):
+        if not any(one.fits(target) for one in (*head.platforms, *map(platforms.bare, ROWS))):
             raise platforms.unknown(target, f"[{inner}]")
         keys.known(table, keys.TARGET, inner)
         if platform.fits(target):
@@ -276,7 +276,7 @@ def _platforms(values: Any, head: _Head, where: str) -> frozenset[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise ManifestError(where, tr("expected a list of platform names"))
     for value in values:
-        if value not in PLATFORMS and all(value != platform.name for platform in head.platforms):
+        if value not in ROWS and all(value != platform.name for platform in head.platforms):
             raise platforms.unknown(value, where)
     return frozenset(values)
 

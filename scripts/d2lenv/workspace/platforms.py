@@ -18,14 +18,13 @@ from rattler.exceptions import InvalidVersionError
 from rattler.lock import LockPlatform
 
 from d2lenv.base.messages import tr
-from d2lenv.facts.platforms import PLATFORMS, ROWS, VIRTUAL_PACKAGES, VirtualPackage
+from d2lenv.facts.platforms import ROWS, VirtualPackage
 from d2lenv.workspace import keys
 from d2lenv.workspace.keys import ManifestError, Table
 
 # pixi's own keys for virtual packages, in the order in which it writes and names them. `osx` is `macos`.
 _FRIENDLY = {"cuda": "__cuda", "glibc": "__glibc", "linux": "__linux", "macos": "__osx", "windows": "__win"}
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
-_FAMILIES = frozenset(family for row in ROWS.values() for family in row.system.families)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Platform:
     def virtual_packages(self) -> tuple[VirtualPackage, ...]:
         """Return all of its virtual packages, in the order in which pixi writes them."""
         own = {package.name for package in self.promised}
-        return (*self.promised, *(p for p in VIRTUAL_PACKAGES[self.subdir] if p.name not in own))
+        return (*self.promised, *(p for p in ROWS[self.subdir].virtual if p.name not in own))
 
     @property
     def row(self) -> LockPlatform:
@@ -111,7 +110,7 @@ def chosen(everything: Iterable[Platform], asked: Iterable[Collection[str] | Non
 def identity(row: LockPlatform) -> tuple[str, frozenset[str]]:
     """Return the part of a lock's row by which pixi knows a platform: subdir, and what is not its default."""
     subdir = str(row.subdir)
-    usual = {package.locked for package in VIRTUAL_PACKAGES.get(subdir, ())}
+    usual = {package.locked for package in (ROWS[subdir].virtual if subdir in ROWS else ())}
     return subdir, frozenset(row.virtual_packages) - usual
 
 
@@ -132,14 +131,14 @@ def renamed(rows: Iterable[LockPlatform], platforms: Iterable[Platform]) -> Mapp
 
 def unknown(name: str, where: str) -> ManifestError:
     """Return the error for a name that is no platform here."""
-    why = tr("this distribution is for {names}", names=", ".join(PLATFORMS))
+    why = tr("this distribution is for {names}", names=", ".join(ROWS))
     if name in keys.SUBDIRS:
         return ManifestError(where, why, tr("the platform `{name}`", name=name))
     return ManifestError(where, tr("`{name}` is not a platform of this workspace", name=name))
 
 
 def _bare(name: str, where: str) -> Platform:
-    if name not in PLATFORMS:
+    if name not in ROWS:
         raise unknown(name, where)
     return bare(name)
 
@@ -148,7 +147,7 @@ def _named(table: Table, where: str, locked_name: str) -> Platform:
     name, subdir = table.get("name"), table.get("platform", table.get("name"))
     if not all(isinstance(text, str) for text in (name or "", subdir)):
         raise ManifestError(where, tr("a platform that is a table needs a text `platform`"))
-    if subdir not in PLATFORMS:
+    if subdir not in ROWS:
         raise unknown(str(subdir), where)
     promised = tuple(_promised(table, where, str(subdir)))
     name = name or _made_up(str(subdir), promised)
@@ -157,14 +156,14 @@ def _named(table: Table, where: str, locked_name: str) -> Platform:
             why = tr("`{name}` is a bare subdir: give the platform a name of its own", name=name)
             raise ManifestError(where, why)
         return bare(name)
-    if not _NAME.fullmatch(name) or name in _FAMILIES:
+    if not _NAME.fullmatch(name) or any(name in row.system.families for row in ROWS.values()):
         raise ManifestError(where, tr("`{name}` is not a platform's name", name=name))
     return Platform(name, str(subdir), locked_name, promised)
 
 
 def _promised(table: Table, where: str, subdir: str) -> Iterable[VirtualPackage]:
     """Yield the virtual packages of a platform that is a table, in pixi's order, but for pixi's defaults."""
-    usual = {package.locked for package in VIRTUAL_PACKAGES[subdir]}
+    usual = {package.locked for package in ROWS[subdir].virtual}
     texts = {
         key: _version_text(key, value, where)
         for key, value in table.items()
