@@ -42,6 +42,7 @@ from d2lenv.doctor.rules import (
 from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
+from d2lenv.facts import platforms
 from d2lenv.facts.datasets import LICENCES
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
@@ -58,6 +59,8 @@ DOCUMENTS = (
     "SECURITY.md",
     "docs/errors.md",
     "docs/errors.zh-CN.md",
+    ".github/workflows/ci.yml",
+    ".github/ISSUE_TEMPLATE/environment.yml",
 )
 
 Kind = Literal["conda", "wheel"]
@@ -412,6 +415,27 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     },
 }
 
+
+def learners() -> Iterator[str]:
+    """The environments that a learner has, by name: pixi.toml's and those of wheels alone."""
+    return (name for name, own in settings.load(workspace.load(ROOT)).items() if own.exported)
+
+
+def matrix() -> Iterator[str]:
+    """Each environment on the machine of each of its platforms."""
+    ours = workspace.load(ROOT).environments
+    for name in (name for name in learners() if name in ours):
+        subdirs = sorted({platform.subdir for platform in ours[name].targets.values()})
+        for runner in filter(None, (platforms.row(subdir).runner for subdir in subdirs)):
+            yield f"- {{ os: {runner}, environment: {name} }}"
+
+
+LISTS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "matrix": matrix,
+    "environments": lambda: (f"- {name}" for name in learners()),
+}
+"""Parts of YAML files."""
+
 FILES: Mapping[str, Callable[[], str]] = {"docs/explain.html": documents.page}
 """Documents that are generated as a whole."""
 
@@ -422,7 +446,12 @@ def generated(text: str) -> str:
     def part(match: re.Match[str]) -> str:
         return "\n".join((f"<!-- generated: {match[1]} -->", "", *PARTS[match[1]](), "", "<!-- end -->"))
 
-    return re.sub(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+    def items(match: re.Match[str]) -> str:
+        lines = (f"# generated: {match[2]}", *LISTS[match[2]](), "# end")
+        return "\n".join(match[1] + line for line in lines)
+
+    text = re.sub(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+    return re.sub(r"( *)# generated: (\w+)\n.*?# end", items, text, flags=re.DOTALL)
 
 
 def main(words: list[str]) -> int:

@@ -9,18 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from d2lenv.facts import platforms
 from d2lenv.verify import attest
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-MACHINES = {
-    "linux-64": "ubuntu-24.04",
-    "osx-64": "macos-15-intel",
-    "osx-arm64": "macos-15",
-    "win-64": "windows-2022",
-}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -48,16 +43,16 @@ def test_a_workflow_may_only_read_unless_a_job_says_otherwise(path: Path) -> Non
 
 def test_the_matrix_is_exactly_the_environments_and_platforms_of_the_workspace() -> None:
     matrix = load("ci.yml")["jobs"]["pixi"]["strategy"]["matrix"]
-    excluded = {(row["os"], row["environment"]) for row in matrix["exclude"]}
-    run = {(os, name) for os in matrix["os"] for name in matrix["environment"]} - excluded
+    run = {(row["os"], row["environment"]) for row in matrix["include"]}
     ours = workspace.load(ROOT)
     expected = {
-        (MACHINES[platform], name)
+        (platforms.row(platform.subdir).runner, name)
         for name, environment in ours.environments.items()
         if name not in ("default", "dev")
-        for platform in environment.platforms
+        for platform in environment.targets.values()
     }
     assert run == expected
+    assert all(runner for runner, _ in run)
 
 
 def test_pixi_never_changes_the_lock_but_in_the_weekly_job() -> None:

@@ -111,6 +111,7 @@ class Subdir:
         uv: uv's name for it (``--python-platform``), with the glibc or macOS that pixi assumes.
         program: (format, processor) in the first bytes of its programs: ``e_machine`` of ELF, ``cputype`` of
             Mach-O, ``Machine`` of PE.
+        runner: GitHub's machine that stands for it in CI; empty for none.
         conda_lock: None where conda-lock does not know it.
         last_torch: the last release of torch with wheels for it; empty while there are new ones, None when
             that was not looked up. Asked with pip's ``--platform``, 2026-11-24.
@@ -122,6 +123,7 @@ class Subdir:
     virtual: tuple[VirtualPackage, ...]
     uv: str
     program: tuple[Literal["ELF", "Mach-O", "PE"], int]
+    runner: str = ""
     conda_lock: CondaLock | None = None
     last_torch: str | None = None
     index_cuda: bool = False
@@ -150,6 +152,7 @@ ROWS = {
         virtual=(*_LINUX, _archspec("x86_64")),
         uv="x86_64-manylinux_2_28",
         program=("ELF", 0x3E),
+        runner="ubuntu-24.04",
         conda_lock=CondaLock("linux64", (*_LOCK_LINUX, _LOCK_X86)),
         last_torch="",
         index_cuda=True,
@@ -168,6 +171,7 @@ ROWS = {
         virtual=(*_OSX, _archspec("x86_64")),
         uv="x86_64-apple-darwin",
         program=("Mach-O", 0x01000007),
+        runner="macos-15-intel",
         # The second __osx is for the sake of its older versions' hashes.
         conda_lock=CondaLock("osx64", (_LOCK_UNIX, _LOCK_X86, ("__osx", "11.0", ""), ("__osx", "10.15", ""))),
         last_torch="2.2.2",
@@ -178,6 +182,7 @@ ROWS = {
         virtual=(*_OSX, _archspec("m1")),
         uv="aarch64-apple-darwin",
         program=("Mach-O", 0x0100000C),
+        runner="macos-15",
         conda_lock=CondaLock("arm64", (_LOCK_UNIX, ("__archspec", "1", "arm64"), ("__osx", "11.0", ""))),
         last_torch="",
     ),
@@ -187,6 +192,7 @@ ROWS = {
         virtual=(_WIN, _archspec("x86_64")),
         uv="x86_64-pc-windows-msvc",
         program=("PE", 0x8664),
+        runner="windows-2022",
         conda_lock=CondaLock("win64", (("__win", "0", ""), _LOCK_X86, ("__cuda", "11.4", ""))),
         last_torch="",
     ),
