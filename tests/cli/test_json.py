@@ -25,7 +25,7 @@ from proofkit import Home
 from smokekit import notebook, written
 
 # Their keys are data: names of packages, rules, variables.
-MAPS = {"packages", "tolerated", "undone", "proxies", "statement"}
+MAPS = {"packages", "values", "classes", "tolerated", "undone", "proxies", "statement"}
 
 # A command, what it is called in the document, and its exit status.
 COMMANDS = {
@@ -52,6 +52,7 @@ COMMANDS = {
     "saved --prefix {d2l} --notebook {root}/notebooks/good.ipynb": 0,
     "books get en {book}": 0,
     "books get en": 1,
+    "books run {root}/notebooks --env tiny --prefix {light} --data {data} --report {data}/report": 1,
     "data list --book zh --folder {data}": 0,
     "data get fra-eng --folder {data} --from {data}": 1,
     "data check --folder {data}": 0,

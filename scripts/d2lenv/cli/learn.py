@@ -1,4 +1,4 @@
-"""The commands of a learner: lab, saved and books."""
+"""The commands of a learner: lab and saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from d2lenv.base.messages import mark, tr, trn
+from d2lenv.base.messages import mark, tr
 from d2lenv.cli import shared
 
 if TYPE_CHECKING:
@@ -173,64 +173,3 @@ def _saved_entries(library: Library, name: str | None, modules: list[str], as_js
         saved.show_found(library, entries)
     else:
         saved.show(library, entries)
-
-
-@click.group(cls=shared.Group, help=mark("The books' own notebooks."))
-def books() -> None:
-    pass
-
-
-@books.command(
-    "get",
-    short_help=mark("Unpack a book's archive, or say where it is."),
-    help=mark(
-        "Unpack the notebooks of a book's archive that you have downloaded. Without FILE: say where the book "
-        "says that it is. Nothing is downloaded, because no sha256 is known to check it with.\n\n"
-        "Example: d2lenv books get en d2l-en-1.0.3.zip, then "
-        "d2lenv smoke cuda --notebooks books/en --data DIR"
-    ),
-)
-@click.argument("edition", type=click.Choice(["en", "zh"]))
-@click.argument(
-    "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]"
-)
-@shared.option(
-    "--folder", type=click.Path(path_type=Path), help=mark("Where to unpack it (default: books/EDITION).")
-)
-@shared.option("--framework", default="pytorch", show_default=True, help=mark("Whose notebooks."))
-@shared.as_json
-@click.pass_obj
-def books_get(
-    place: shared.Place,
-    edition: str,
-    archive: Path | None,
-    folder: Path | None,
-    framework: str,
-    as_json: bool,
-) -> None:
-    from d2lenv.base.console import print_json
-    from d2lenv.learn import archives, books
-
-    target, digest = archives.get(edition, archive, folder or place.root() / "books" / edition, framework)
-    count, book = len(books.find(target)), archives.BOOKS[edition]
-    if as_json:
-        known = bool(book.sha256)
-        data = {"folder": str(target), "notebooks": count, "sha256": digest, "sha256_known": known}
-        print_json("books get", True, data)
-    else:
-        _show_book(target, count, book.d2l, digest)
-
-
-def _show_book(target: Path, count: int, version: str, digest: str) -> None:
-    from d2lenv.base.console import note
-
-    click.echo(target)
-    note(
-        trn(
-            "{count} notebook; it needs d2l {version}",
-            "{count} notebooks; they need d2l {version}",
-            count=count,
-            version=version,
-        )
-    )
-    note(tr("sha256 of the archive: {digest} (no known one to compare with)", digest=digest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ def find(folder: Path) -> tuple[Path, ...]:
     Raises:
         D2lEnvError: if there are none.
     """
-    found = sorted(path for path in _files(folder) if path.suffix == ".ipynb")
+    found = sorted(path for path in files(folder) if path.suffix == ".ipynb")
     if not found:
         raise D2lEnvError(tr("no notebooks in {folder}", folder=folder), status=USAGE)
     return tuple(found)
@@ -31,7 +32,7 @@ def find(folder: Path) -> tuple[Path, ...]:
 _NOT_A_BOOK = ("pyvenv.cfg", "conda-meta", "report.html")
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files(folder: Path) -> Iterator[Path]:
     """Yield the files in ``folder`` and below it, without hidden folders and those that no book has."""
     for place, folders, files in os.walk(folder):
         if Path(place) != folder and any(name in _NOT_A_BOOK for name in (*folders, *files)):
@@ -80,12 +81,37 @@ def stage(folder: Path, names: Sequence[str], data: Path | None, scratch: Path) 
         relative = path.relative_to(folder)
         staged.append(book / relative.parent / f"{_full_name(relative)}.ipynb")
         staged[-1].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, staged[-1])
+        staged[-1].write_bytes(without_installations(path.read_bytes()))
     for place in {path.parent.parent / "data" for path in staged}:
         place.mkdir(parents=True, exist_ok=True)
         if data is not None:
             _lay(data, place, linked_from=0)
     return tuple(staged)
+
+
+_INSTALLATION = re.compile(r"\s*[!%]\s*(?:python3? -m )?(?:pip3?|conda|mamba)\s+install\b")
+
+
+def without_installations(raw: bytes) -> bytes:
+    """Return a notebook with each line that would install packages turned into a comment.
+
+    The notebooks of Colab begin so. The environment has its packages, and whatever pip comes first on PATH
+    might put others elsewhere.
+    """
+    if b"install" not in raw:
+        return raw
+    try:
+        notebook = json.loads(raw)
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                text = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+                cell["source"] = "".join(
+                    f"# d2lenv: not run: {line.lstrip()}" if _INSTALLATION.match(line) else line
+                    for line in text.splitlines(keepends=True)
+                )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return raw  # whoever runs it will say what is wrong with it
+    return json.dumps(notebook, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _full_name(relative: Path) -> str:
@@ -116,7 +142,7 @@ def _lay(source: Path, target: Path, *, linked_from: int) -> None:
     Args:
         linked_from: bytes from which on a file is linked; a smaller one is copied.
     """
-    for path in _files(source):
+    for path in files(source):
         place = target / path.relative_to(source)
         if path.suffix == ".ipynb" or place.exists() or not path.is_file():
             continue

@@ -30,43 +30,44 @@ def junit(run: SmokeRun, environment: str) -> bytes:
 
 def _whole(run: SmokeRun, environment: str) -> ElementTree.Element:
     """Return a suite that is skipped, not passed, where notebooks were left out or stopped."""
-    suite = _element("testsuite", name=environment, time="0")
-    case = _element("testcase", classname=environment, name="every notebook ran")
+    suite = element("testsuite", name=environment, time="0")
+    case = element("testcase", classname=environment, name="every notebook ran")
     suite.append(case)
     if run.partial:
-        case.append(_element("skipped", message=f"partial: {run.ended} of {run.total} notebooks"))
+        case.append(element("skipped", message=f"partial: {run.ended} of {run.total} notebooks"))
     return suite
 
 
 def _suite(notebook: NotebookResult, environment: str, run: SmokeRun) -> ElementTree.Element:
     name = f"{environment}.{notebook.name}"
     timestamp = run.started.isoformat(timespec="seconds")
-    suite = _element("testsuite", name=name, time=f"{notebook.seconds:.3f}", timestamp=timestamp)
+    suite = element("testsuite", name=name, time=f"{notebook.seconds:.3f}", timestamp=timestamp)
     properties = ElementTree.SubElement(suite, "properties")
     for package in MAIN_PACKAGES:
         if package in run.interpreter.packages:
-            properties.append(_element("property", name=package, value=run.interpreter.packages[package]))
-    properties.append(_element("property", name="device", value=notebook.device))
+            properties.append(element("property", name=package, value=run.interpreter.packages[package]))
+    properties.append(element("property", name="device", value=notebook.device))
 
-    case = _element("testcase", classname=name, name="every cell runs", time=f"{notebook.seconds:.3f}")
+    case = element("testcase", classname=name, name="every cell runs", time=f"{notebook.seconds:.3f}")
     suite.append(case)
     detail = "\n".join(filter(None, (notebook.place, notebook.traceback, notebook.kernel_log)))
     if notebook.status in ("not-checked", "not-applicable", "stopped"):
-        case.append(_element("skipped", message=notebook.reason))
+        case.append(element("skipped", message=notebook.reason))
     elif notebook.status == "failed" and notebook.cause != "check":
         kind = "failure" if notebook.cause == "error" else "error"
-        case.append(_element(kind, detail, message=notebook.reason, type=notebook.cause))
+        case.append(element(kind, detail, message=notebook.reason, type=notebook.cause))
     for check in notebook.checks:
-        case = _element("testcase", classname=name, name=check.name)
+        case = element("testcase", classname=name, name=check.name)
         suite.append(case)
         if check.status == "failed":
-            case.append(_element("failure", message=check.detail or check.name, type="check"))
+            case.append(element("failure", message=check.detail or check.name, type="check"))
         elif check.status == "not-checked":
-            case.append(_element("skipped", message=check.detail))
+            case.append(element("skipped", message=check.detail))
     return suite
 
 
-def _element(tag: str, text: str = "", /, **attributes: str) -> ElementTree.Element:
+def element(tag: str, text: str = "", /, **attributes: str) -> ElementTree.Element:
+    """Return an element whose text and attributes XML can carry."""
     element = ElementTree.Element(tag, {name: _xml(value) for name, value in attributes.items()})
     element.text = _xml(text) or None
     return element

@@ -40,11 +40,11 @@ class Outputs:
 def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()) -> str:
     """Return the run as one HTML page."""
     packages = run.interpreter.packages
-    return _template().render(
+    return template("report.html.j2").render(
         run=run,
         environment=environment,
-        language=_code(language()),
-        languages=_names(),
+        language=code_of(language()),
+        languages=names_of_languages(),
         tool=__version__,
         started=f"{run.started:%Y-%m-%d %H:%M} UTC",
         counts=_counts(run),
@@ -57,7 +57,8 @@ def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()
     )
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a template of a page, with ``t`` for texts in all languages."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("d2lenv"),
         autoescape=True,
@@ -65,8 +66,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    templates.globals["t"] = _spans
-    return templates.get_template("report.html.j2")
+    templates.globals["t"] = spans
+    return templates.get_template(name)
 
 
 def _counts(run: SmokeRun) -> dict[str, int]:
@@ -74,20 +75,21 @@ def _counts(run: SmokeRun) -> dict[str, int]:
     return {word: sum(notebook.status == word for notebook in run.notebooks) for word in words}
 
 
-def _code(name: str) -> str:
+def code_of(name: str) -> str:
     """Return a language as HTML calls it: ``zh-CN``."""
     return name.replace("_", "-")
 
 
-def _names() -> dict[str, str]:
+def names_of_languages() -> dict[str, str]:
     """Return each language's code and its own name for itself."""
-    return {_code(name): text for name, text in each_language(mark("English")).items()}
+    return {code_of(name): text for name, text in each_language(mark("English")).items()}
 
 
-def _spans(english: str, **values: object) -> Markup:
+def spans(english: str, **values: object) -> Markup:
+    """Return a text in all languages, of which the page shows one."""
     # Markup.format escapes the values; the texts themselves are ours.
     return Markup("").join(
-        Markup('<span lang="{}">{}</span>').format(_code(name), Markup(text).format(**values))  # noqa: S704 - ours; values are escaped
+        Markup('<span lang="{}">{}</span>').format(code_of(name), Markup(text).format(**values))  # noqa: S704 - ours; values are escaped
         for name, text in each_language(english).items()
     )
 

@@ -13,7 +13,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -63,6 +63,7 @@ def run(
     limits: Limits = LIMITS,
     kernels: bool = False,
     jobs: int | None = None,
+    environ: Mapping[str, str] | None = None,
     revise: Callable[[NotebookResult], NotebookResult] = lambda result: result,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> SmokeRun:
@@ -78,6 +79,7 @@ def run(
         limits: of each notebook.
         kernels: a kernel for every notebook, where a fork would do.
         jobs: notebooks at once; None chooses from cores and memory.
+        environ: further environment variables of the notebooks.
         revise: has the last word on each result.
 
     Raises:
@@ -90,7 +92,7 @@ def run(
     with short_folder(scratch, _LONGEST_FOLDER) as sockets:
         session = Session(
             interpreter=interpreter,
-            variables=variables(interpreter, threads, scratch),
+            variables={**variables(interpreter, threads, scratch), **(environ or {})},
             scratch=scratch,
             sockets=sockets,
             require_gpu=require_gpu,

@@ -1,0 +1,1 @@
+"""The books, run as a whole: found, classed, kept, and shown."""
