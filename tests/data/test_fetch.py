@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import http.client
+import io
+import urllib.request
 from pathlib import Path
 from threading import Event
 
@@ -31,7 +34,12 @@ def words() -> DataFile:
 
 def ask(host: Host, part: Path, limits: Limits = QUICK, stopping: Event | None = None) -> list[int]:
     heard: list[int] = []
-    fetch.fetch(host.url + "words.txt", words(), part, limits, stopping or Impatient(), heard.append)
+
+    def on_bytes(count: int, size: int | None) -> None:
+        assert size in (None, len(CONTENT))
+        heard.append(count)
+
+    fetch.fetch(host.url + "words.txt", words(), part, limits, stopping or Impatient(), on_bytes)
     return heard
 
 
@@ -80,7 +88,7 @@ def test_a_bad_server_is_given_up_with_a_reason(tmp_path: Path, manner: str, why
 
 def test_a_file_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     with serving() as host, pytest.raises(Refused, match="404"):
-        fetch.fetch(host.url + "gone", words(), tmp_path / "part", QUICK, Event(), lambda _: None)
+        fetch.fetch(host.url + "gone", words(), tmp_path / "part", QUICK, Event(), lambda *_: None)
     assert len(host.asked) == 1
 
 
@@ -107,6 +115,15 @@ def test_a_stated_length_that_is_not_the_files_is_refused_before_a_byte(
     with serving() as host, pytest.raises(Refused, match=f"{len(CONTENT)} bytes instead of 5"):
         ask(host, tmp_path / "part")
     assert not (tmp_path / "part").exists()
+
+
+def test_an_address_with_tls_does_not_lead_to_one_without() -> None:
+    redirects = fetch._Redirects()
+    request = urllib.request.Request("https://a.test/x")
+    with pytest.raises(Refused, match="leads from https to http"):
+        redirects.redirect_request(
+            request, io.BytesIO(), 302, "Found", http.client.HTTPMessage(), "http://a.test/x"
+        )
 
 
 def test_a_told_stop_ends_it_and_keeps_what_came(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ class Limits:
     lowest: int = 1024
 
 
+OnBytes = Callable[[int, int | None], object]
+
+
 class Refused(Exception):
     """This source does not have the file; the message says why, and another may have it."""
 
@@ -82,12 +85,12 @@ def fetch(
     part: Path,
     limits: Limits,
     stopping: Event,
-    on_bytes: Callable[[int], object],
+    on_bytes: OnBytes,
 ) -> None:
     """Download ``url`` to ``part``, from where ``part`` ends; try again after a break.
 
     Args:
-        on_bytes: hears how many bytes there are, after each block.
+        on_bytes: hears after each block how many bytes there are, and of how many (None: nobody has said).
 
     Raises:
         Refused: if the address does not give the file.
@@ -132,7 +135,7 @@ def _fetch_once(
     part: Path,
     limits: Limits,
     stopping: Event,
-    on_bytes: Callable[[int], object],
+    on_bytes: OnBytes,
 ) -> None:
     have = _size(part)
     # Nothing is unpacked on the way: the digest is of the file as it lies there.
@@ -158,14 +161,19 @@ def _begin(answer: _Answer, have: int) -> int:
 
 
 def _check_length(answer: _Answer, file: DataFile, begin: int) -> None:
-    stated = answer.headers.get("Content-Length") or ""
-    if not stated.isdecimal():
+    total = _total(answer, begin)
+    if total is None:
         return
-    total = begin + int(stated)
     if total > file.at_most or file.size not in (None, total):
         raise Refused(
             tr("it is another file: {count} bytes instead of {size}", count=total, size=file.at_most)
         )
+
+
+def _total(answer: _Answer, begin: int) -> int | None:
+    """Return how long the whole file is, if the answer says so."""
+    stated = answer.headers.get("Content-Length") or ""
+    return begin + int(stated) if stated.isdecimal() else None
 
 
 def _opened(part: Path, begin: int) -> BinaryIO:
@@ -184,10 +192,9 @@ def _copy(
     file: DataFile,
     limits: Limits,
     stopping: Event,
-    on_bytes: Callable[[int], object],
+    on_bytes: OnBytes,
 ) -> None:
-    stated = answer.headers.get("Content-Length") or ""
-    count, since, before = begin, time.monotonic(), begin
+    count, since, before, total = begin, time.monotonic(), begin, _total(answer, begin)
     while block := answer.read1(_BLOCK):
         if stopping.is_set():
             raise Stopping
@@ -195,10 +202,10 @@ def _copy(
         if count > file.at_most:
             raise Refused(tr("it is another file: more than {size} bytes", size=file.at_most))
         target.write(block)
-        on_bytes(count)
+        on_bytes(count, total)
         if (now := time.monotonic()) - since >= limits.window_s:
             if count - before < limits.lowest * (now - since):
                 raise TimeoutError(tr("fewer than {count} bytes a second", count=limits.lowest))
             since, before = now, count
-    if stated.isdecimal() and count < begin + int(stated):
-        raise http.client.IncompleteRead(b"", begin + int(stated) - count)
+    if total is not None and count < total:
+        raise http.client.IncompleteRead(b"", total - count)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Thread
 from typing import Literal
 
@@ -16,7 +16,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock
 from d2lenv.base.messages import tr
 from d2lenv.data import digests, sources, store
-from d2lenv.data.fetch import Limits, Refused, Stopping, fetch
+from d2lenv.data.fetch import Limits, OnBytes, Refused, Stopping, fetch
 from d2lenv.data.sources import Origin
 from d2lenv.data.table import DataFile
 
@@ -29,6 +29,7 @@ class Progress:
 
     Attributes:
         count: its bytes that are there.
+        size: all its bytes; None while nobody has said.
         of: how many files are fetched in all.
         reason: why it failed.
     """
@@ -36,6 +37,7 @@ class Progress:
     kind: Literal["begun", "bytes", "done", "failed"]
     file: DataFile
     count: int = 0
+    size: int | None = None
     of: int = 0
     reason: str = ""
 
@@ -104,11 +106,13 @@ def get(
     Raises:
         D2lEnvError: if the folder cannot be written, or the disk has no room.
     """
+    store.refuse_links(folder, store.OWN, "partial")
     with exclusive_lock(folder / store.OWN / "lock", "d2lenv data get", say):
         states = store.states(folder, files)
         wanted = [file for file, state in states.items() if state != "present"]
         for file in wanted:
-            store.refuse_links(folder, file)
+            store.refuse_links(folder, *PurePosixPath(file.path).parent.parts)
+            store.refuse_others(folder / file.path)
         found = _search(origin, wanted)
         coming = [file for file in wanted if file in found or sources.addresses(file, origin)]
         on_plan(coming)
@@ -191,7 +195,7 @@ def _wait(running: dict[_Job, Thread], run: _Run, failed: dict[DataFile, str]) -
             run.on_progress(Progress("failed", job.file, of=run.count, reason=failed[job.file]))
         else:
             size = (run.folder / job.file.path).stat().st_size
-            run.on_progress(Progress("done", job.file, size, run.count))
+            run.on_progress(Progress("done", job.file, size, size, run.count))
 
 
 def _disk(folder: Path, error: OSError) -> D2lEnvError:
@@ -204,11 +208,11 @@ def _disk(folder: Path, error: OSError) -> D2lEnvError:
 
 def _work(job: _Job, run: _Run) -> None:
     part = store.partial(run.folder) / f"{job.file.digest}.part"
-    run.on_progress(Progress("begun", job.file))
+    run.on_progress(Progress("begun", job.file, size=job.file.about, of=run.count))
 
-    def on_bytes(count: int) -> None:
+    def on_bytes(count: int, size: int | None) -> None:
         job.moved = time.monotonic()
-        run.on_progress(Progress("bytes", job.file, count))
+        run.on_progress(Progress("bytes", job.file, count, size or job.file.about, run.count))
 
     try:
         if job.found is not None:
@@ -220,7 +224,7 @@ def _work(job: _Job, run: _Run) -> None:
         job.error = error
 
 
-def _download(job: _Job, part: Path, run: _Run, on_bytes: Callable[[int], object]) -> None:
+def _download(job: _Job, part: Path, run: _Run, on_bytes: OnBytes) -> None:
     """Ask one address after the other until one has given the file that the table means."""
     reasons: list[str] = []
     for url in sources.addresses(job.file, run.origin):
@@ -247,13 +251,11 @@ def _is_right(file: DataFile, part: Path) -> bool:
     return False
 
 
-def _copy(
-    source: Path, part: Path, file: DataFile, stopping: Event, on_bytes: Callable[[int], object]
-) -> None:
+def _copy(source: Path, part: Path, file: DataFile, stopping: Event, on_bytes: OnBytes) -> None:
     """Copy a file of a folder; it is checked as it arrived, whatever the folder holds by now."""
     part.parent.mkdir(parents=True, exist_ok=True)
     part.unlink(missing_ok=True)
-    count = 0
+    count, size = 0, source.stat().st_size
     with source.open("rb") as given, part.open("xb") as target:
         while block := given.read(1 << 20):
             if stopping.is_set():
@@ -262,7 +264,7 @@ def _copy(
             if count > file.at_most:
                 raise Refused(tr("it is another file: more than {size} bytes", size=file.at_most))
             target.write(block)
-            on_bytes(count)
+            on_bytes(count, size)
     if not _is_right(file, part):
         part.unlink(missing_ok=True)
         raise Refused(tr("{path} has changed meanwhile", path=source))
@@ -272,6 +274,8 @@ def _give_name(part: Path, target: Path) -> None:
     """Move a checked file to its place, where nobody writes it any more."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    part.chmod(0o444)
     target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        target.chmod(0o644)  # Windows replaces no read-only file
     part.replace(target)
+    target.chmod(0o444)

@@ -108,9 +108,9 @@ def progress() -> Iterator[Callable[[Progress], None]]:
 
         def on_progress(event: Progress) -> None:
             if event.kind == "begun":
-                tasks[event.file] = shown.add_task(event.file.path, total=event.file.about)
+                tasks[event.file] = shown.add_task(event.file.path, total=event.size)
             elif event.kind == "bytes" and event.file in tasks:
-                shown.update(tasks[event.file], completed=event.count)
+                shown.update(tasks[event.file], completed=event.count, total=event.size)
             elif event.file in tasks:
                 shown.remove_task(tasks.pop(event.file))
                 lines(event)

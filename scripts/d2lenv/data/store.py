@@ -174,22 +174,33 @@ def partial(folder: Path) -> Path:
     return folder / OWN / "partial"
 
 
-def refuse_links(folder: Path, file: DataFile) -> None:
-    """Refuse to write a file whose folder, or the file itself, is a link that leads out of the shared folder.
+def refuse_links(folder: Path, *parts: str) -> None:
+    """Refuse to write below a folder that is a link out of the shared one, or no folder.
+
+    Args:
+        parts: names of folders, each in the one before.
 
     Raises:
-        D2lEnvError: if there is such a link, or something else is in the way.
+        D2lEnvError: if one is such.
     """
-    path = folder
-    parts = Path(file.path).parts
-    for number, part in enumerate(parts, 1):
-        path = path / part
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            return
-        if not (S_ISREG(mode) if number == len(parts) else S_ISDIR(mode)):
-            raise D2lEnvError(
-                tr("{path} is in the way: a link, or not what belongs there", path=path),
-                fix=tr("move it away, then run the command again"),
-            )
+    for part in parts:
+        folder = folder / part
+        if os.path.lexists(folder) and not S_ISDIR(folder.lstat().st_mode):
+            raise _in_the_way(folder)
+
+
+def refuse_others(path: Path) -> None:
+    """Refuse to replace what is no file.
+
+    Raises:
+        D2lEnvError: if ``path`` is a link, a folder or a device.
+    """
+    if os.path.lexists(path) and not S_ISREG(path.lstat().st_mode):
+        raise _in_the_way(path)
+
+
+def _in_the_way(path: Path) -> D2lEnvError:
+    return D2lEnvError(
+        tr("{path} is in the way: a link, or not what belongs there", path=path),
+        fix=tr("move it away, then run the command again"),
+    )
