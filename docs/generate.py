@@ -213,21 +213,6 @@ def unreadable() -> Iterator[str]:
 
 Language = Literal["en", "zh"]
 
-PLATFORMS = ("linux-64", "linux-aarch64", "win-64", "osx-64", "osx-arm64")
-
-ENVIRONMENTS: Mapping[str, tuple[str, str]] = {
-    "cpu": ("any machine", "任何机器"),
-    "cuda": ("NVIDIA GPUs up to Ada, CUDA 11.7", "Ada 及更早的 NVIDIA GPU，CUDA 11.7"),
-    "cuda12": ("Hopper and newer drivers, CUDA 12.1", "Hopper 和较新的驱动，CUDA 12.1"),
-    "zh": ("the Chinese edition's own pins, wheels only ⁴", "中文版教材自己的版本要求，仅 wheel ⁴"),
-    "modern": (
-        "NVIDIA GPUs from Volta to Blackwell (RTX 50), Apple silicon; Python 3.10 to 3.13 ⁵",
-        "Volta 到 Blackwell（RTX 50）的 NVIDIA GPU、苹果芯片；Python 3.10 至 3.13 ⁵",
-    ),
-    "zh-modern": ("the same for the Chinese edition ⁵", "中文版教材的同类环境 ⁵"),
-}
-"""For whom each environment is; the digits are README's notes."""
-
 NOTES = {("cpu", "osx-64"): "¹", ("cpu", "osx-arm64"): "²", ("cuda", "win-64"): "³"}
 """The notes of README that a cell of the table of versions refers to."""
 
@@ -262,13 +247,25 @@ def several(environment: str) -> Iterator[Mapping[str, str]]:
             yield {**wheels_in(environment, platform, one), "python": one.python}
 
 
-def exported() -> list[str]:
-    names = [name for name, own in settings.load(workspace.load(ROOT)).items() if own.exported]
-    if set(names) != set(ENVIRONMENTS):
-        raise SystemExit(
-            f"docs/generate.py: ENVIRONMENTS has {sorted(ENVIRONMENTS)}, pixi.toml {sorted(names)}"
-        )
-    return names
+def exported() -> dict[str, settings.Settings]:
+    """The environments that a learner has: pixi.toml's and those of wheels alone."""
+    return {name: own for name, own in settings.load(workspace.load(ROOT)).items() if own.exported}
+
+
+def served() -> tuple[str, ...]:
+    """The subdirs that some of them are for."""
+    ours = workspace.load(ROOT).environments
+    own = {name for one in exported().values() for name in one.wheels}
+    own |= {name for one in exported() if one in ours for name in ours[one].platforms}
+    return tuple(subdir for subdir in platforms.ROWS if subdir in own)
+
+
+def purpose(environment: str, language: Language) -> str:
+    """For whom it is, as pixi.toml says; the digits are README's notes."""
+    about = workspace.load(ROOT).tool["environments"][environment].get("about", {})
+    if language not in about:
+        raise SystemExit(f"pixi.toml: [tool.d2lenv.environments.{environment}] needs `about.{language}`")
+    return str(about[language])
 
 
 def trio(environment: str, platform: str) -> str:
@@ -283,12 +280,11 @@ def trio(environment: str, platform: str) -> str:
 
 def environment_table(language: Language) -> Iterator[str]:
     """PyTorch, torchvision and torchaudio of each environment and platform."""
-    yield f"| {'environment | for' if language == 'en' else '环境 | 适用'} | {' | '.join(PLATFORMS)} |"
-    yield "|---|---|" + "---|" * len(PLATFORMS)
+    yield f"| {'environment | for' if language == 'en' else '环境 | 适用'} | {' | '.join(served())} |"
+    yield "|---|---|" + "---|" * len(served())
     for name in exported():
-        purpose = ENVIRONMENTS[name][language == "zh"]
-        cells = " | ".join(trio(name, platform) for platform in PLATFORMS)
-        yield f"| `{name}` | {purpose} | {cells} |"
+        cells = " | ".join(trio(name, platform) for platform in served())
+        yield f"| `{name}` | {purpose(name, language)} | {cells} |"
 
 
 def package_table(language: Language) -> Iterator[str]:
@@ -298,9 +294,9 @@ def package_table(language: Language) -> Iterator[str]:
     yield f"| {'environment' if language == 'en' else '环境'} | {' | '.join(names.values())} |"
     yield "|---|" + "---|" * len(names)
     for name in exported():
-        here = lockfile.read(ROOT / "pixi.lock").platforms(name) or PLATFORMS
+        here = lockfile.read(ROOT / "pixi.lock").platforms(name) or served()
         tables = [
-            found for platform in PLATFORMS if platform in here and (found := versions_in(name, platform))
+            found for platform in served() if platform in here and (found := versions_in(name, platform))
         ]
         if settings.get(workspace.load(ROOT), name).universal:
             tables = [*several(name)]
@@ -416,15 +412,10 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
 }
 
 
-def learners() -> Iterator[str]:
-    """The environments that a learner has, by name: pixi.toml's and those of wheels alone."""
-    return (name for name, own in settings.load(workspace.load(ROOT)).items() if own.exported)
-
-
 def matrix() -> Iterator[str]:
     """Each environment on the machine of each of its platforms."""
     ours = workspace.load(ROOT).environments
-    for name in (name for name in learners() if name in ours):
+    for name in (name for name in exported() if name in ours):
         subdirs = sorted({platform.subdir for platform in ours[name].targets.values()})
         for runner in filter(None, (platforms.row(subdir).runner for subdir in subdirs)):
             yield f"- {{ os: {runner}, environment: {name} }}"
@@ -432,7 +423,7 @@ def matrix() -> Iterator[str]:
 
 LISTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "matrix": matrix,
-    "environments": lambda: (f"- {name}" for name in learners()),
+    "environments": lambda: (f"- {name}" for name in exported()),
 }
 """Parts of YAML files."""
 

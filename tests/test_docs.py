@@ -93,3 +93,8 @@ def test_the_pythons_without_mends_are_those_of_the_table(generate: types.Module
         assert f"{row['version']} of " in text
         assert str(row["until"]) in text
         assert row["source"] in text
+
+
+def test_an_environment_says_in_pixi_toml_for_whom_it_is(generate: types.ModuleType) -> None:
+    with pytest.raises(SystemExit, match=r"\[tool.d2lenv.environments.dev\] needs `about.en`"):
+        generate.purpose("dev", "en")
