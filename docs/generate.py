@@ -242,9 +242,9 @@ def wheels_in(
 def several(environment: str) -> Iterator[Mapping[str, str]]:
     """Yield the versions for each Python, the oldest first, of an environment that is for several."""
     own = settings.get(workspace.load(ROOT), environment)
-    for one in sorted(pinned.variations(own), key=lambda one: Version(one.python)):
+    for python in sorted(own.pythons, key=Version):
         for platform in own.wheels:
-            yield {**wheels_in(environment, platform, one), "python": one.python}
+            yield {**wheels_in(environment, platform, pinned.Variation(python)), "python": python}
 
 
 def exported() -> dict[str, settings.Settings]:

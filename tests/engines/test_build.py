@@ -440,6 +440,8 @@ def job_at(root: Path, prefix: Path) -> Job:
         fresh=False,
         python=None,
         variation=Variation(),
+        pytorch="auto",
+        mirror="",
         link_mode=None,
         link_scripts=False,
         say=lambda line: None,

@@ -27,6 +27,8 @@ from d2lenv.cli import shared
     help=mark("Where (default: .pixi/envs/ENV or .d2lenv/ENV-ENGINE)."),
 )
 @shared.python
+@shared.pytorch
+@shared.mirror
 @shared.option("--fresh", is_flag=True, help=mark("Build anew although the prefix is up to date."))
 @shared.option(
     "--link-mode",

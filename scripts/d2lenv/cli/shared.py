@@ -101,4 +101,20 @@ engine = option(
     help=mark("Who builds it."),
 )
 
+pytorch = option(
+    "--pytorch",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help=mark("The build of PyTorch in the wheels, where there are two (default: by this machine's GPU)."),
+)
+
+mirror = option(
+    "--mirror",
+    default="",
+    metavar="URL",
+    help=mark("A mirror of PyTorch's own host for the build that the package index does not have."),
+)
+
 python = option("--python", type=click.Path(path_type=Path), help=mark("Interpreter for the wheels engine."))

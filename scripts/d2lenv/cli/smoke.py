@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from d2lenv.workspace.pins import Difference
 
 
+_BUILD = ("engine", "python", "pytorch", "mirror")
+"""Options that are the build's."""
+
+
 @shared.command(
     short_help=mark("Run the notebooks in an environment and report."),
     help=mark(
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 )
 @shared.engine
 @shared.python
+@shared.pytorch
+@shared.mirror
 @shared.option(
     "--notebook", "names", multiple=True, metavar="NAME", help=mark("Run only this notebook (repeatable).")
 )
@@ -100,7 +106,9 @@ def smoke(
         name = environment if folder is None else f"{environment}-{folder.resolve().name}"
         target = report.choose_folder(asked, place.root, name, console.note)
         report.refuse_overwriting(target, chosen.paths)
-        prefix, differences = _environment(place, environment, *map(how.pop, ("prefix", "engine", "python")))
+        prefix, differences = _environment(
+            place, environment, how.pop("prefix"), **{name: how.pop(name) for name in _BUILD}
+        )
         done = _run(prefix, chosen, Path(scratch), folder is None, **how)
         target = target if asked else report.beside_the_full_one(target, done)
         done = report.write(done, environment, target, differences)
@@ -109,14 +117,14 @@ def smoke(
 
 
 def _environment(
-    place: shared.Place, environment: str, prefix: Path | None, engine: str, python: Path | None
+    place: shared.Place, environment: str, prefix: Path | None, **how: Any
 ) -> tuple[Path, tuple[Difference, ...]]:
     """Return the prefix, built where none was given, and where its wheels differ from the lock."""
     from d2lenv.base.console import note
     from d2lenv.engines import build, find
 
     if prefix is None:
-        built = build.build(place.workspace(), environment, engine=engine, python=python, say=note)
+        built = build.build(place.workspace(), environment, say=note, **how)
         return built.prefix, built.differences
     # Outside a workspace, or in one without this environment, there is nothing to compare with.
     with suppress(D2lEnvError):

@@ -17,6 +17,7 @@ from d2lenv.base import process
 from d2lenv.base.console import print_table, say
 from d2lenv.base.messages import tr
 from d2lenv.engines import find, place
+from d2lenv.engines.editions import MIRROR
 from d2lenv.engines.find import AUTO, ENGINES
 from d2lenv.engines.finish import finish
 from d2lenv.engines.job import Job
@@ -24,6 +25,7 @@ from d2lenv.prefix import locations
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import pins as pinned
 from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace.pins import Variation
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def build(
     engine: str = AUTO,
     prefix: Path | None = None,
     python: Path | None = None,
+    pytorch: str = AUTO,
+    mirror: str = "",
     fresh: bool = False,
     link_mode: str | None = None,
     link_scripts: bool = False,
@@ -73,6 +77,9 @@ def build(
         engine: a key of :data:`ENGINES`, or ``auto``.
         prefix: where; the default is ``.pixi/envs/NAME`` for pixi and ``.d2lenv/NAME-ENGINE`` otherwise.
         python: interpreter for the wheels engine.
+        pytorch: ``cpu`` or ``cuda``: the wheels engine's edition, where there are two; ``auto`` for this
+            machine's.
+        mirror: where PyTorch's own builds are fetched from instead of its host.
         fresh: build although a prefix with the right digest is there, from a cache that was read in full.
         link_mode: how the wheels engine gets files from its cache: copy, hardlink, clone.
         link_scripts: let conda packages run their post-link scripts.
@@ -86,9 +93,9 @@ def build(
     lock = lockfile.of(workspace)
 
     @cache
-    def job_for(engine_name: str) -> Job:
+    def job_for(engine_name: str, settled: Variation | None = None) -> Job:
         engine = ENGINES[engine_name]
-        variation = engine.choose(workspace, asked, prefix, python)
+        variation = settled or engine.choose(workspace, asked, prefix, python, pytorch)
         there = (prefix or engine.places(workspace, name)[variation]).absolute()
         if there.is_symlink():
             there = there.resolve()  # the folder is replaced, not the link to it
@@ -104,13 +111,15 @@ def build(
             fresh=fresh,
             python=python,
             variation=variation,
+            pytorch=pytorch,
+            mirror=mirror or os.environ.get(MIRROR, ""),
             link_mode=link_mode,
             link_scripts=link_scripts,
             say=say,
         )
 
     chosen = find.choose(engine, job_for, say)
-    job = job_for(chosen)
+    job = job_for(chosen, ENGINES[chosen].available(job_for(chosen)))
     digest = find.digest(job, chosen)
     build_it = _in_place if ENGINES[chosen].IN_PLACE else _beside
     with process.without_collector():

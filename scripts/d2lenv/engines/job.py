@@ -34,6 +34,8 @@ class Job:
         fresh: build anew, and trust nothing that only ``stat`` vouches for.
         python: the interpreter that the reader asked for (wheels engine).
         variation: what was chosen of the wheels on this machine.
+        pytorch: the edition that the reader asked for, ``cpu`` or ``cuda``; ``auto`` for this machine's.
+        mirror: a mirror of PyTorch's own host; empty for the host.
         link_mode: how files get from the cache into the prefix; None for the engine's own way.
         link_scripts: whether packages may run their post-link scripts.
         say: receives lines of progress.
@@ -48,6 +50,8 @@ class Job:
     fresh: bool
     python: Path | None
     variation: Variation
+    pytorch: str
+    mirror: str
     link_mode: str | None
     link_scripts: bool
     say: Callable[[str], None]
@@ -76,15 +80,24 @@ class Engine(Protocol):
         own: Settings,
         prefix: Path | None,
         asked: Path | None,
+        pytorch: str,
     ) -> Variation:
-        """Return what is taken where an environment leaves a choice.
+        """Return what is taken where an environment leaves a choice; asks no network.
 
         Args:
             prefix: where it goes, if the reader names a place.
             asked: the interpreter that the reader asked for.
+            pytorch: ``auto``, or the edition that the reader asked for: ``cpu`` or ``cuda``.
 
         Raises:
-            D2lEnvError: if it is none of those that the environment is for.
+            D2lEnvError: if the environment is not for that Python, or has not that edition.
+        """
+
+    def available(self, job: Job) -> Variation:
+        """Return what can be had now: the job's, or another one where no server has that; it is said then.
+
+        Raises:
+            D2lEnvError: if it cannot be had and the reader asked for it.
         """
 
     def platform(self, workspace: Workspace, environment: str) -> str:

@@ -14,6 +14,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.engines.conda import beside
 from d2lenv.engines.conda.answers import (
+    available,
     choose,
     differences,
     digest,
@@ -31,6 +32,7 @@ from d2lenv.workspace.pins import Variation
 
 __all__ = [
     "IN_PLACE",
+    "available",
     "build",
     "choose",
     "differences",

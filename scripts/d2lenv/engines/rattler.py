@@ -21,6 +21,7 @@ from d2lenv.base.messages import tr, trn
 from d2lenv.engines.conda import beside, finish
 from d2lenv.engines.conda import cache as package_cache
 from d2lenv.engines.conda.answers import (
+    available,
     choose,
     differences,
     digest,
@@ -42,6 +43,7 @@ from d2lenv.workspace.pins import Variation
 
 __all__ = [
     "IN_PLACE",
+    "available",
     "build",
     "choose",
     "differences",

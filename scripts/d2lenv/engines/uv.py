@@ -15,7 +15,8 @@ from pathlib import Path
 
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
-from d2lenv.engines import interpreters, wheel_cache
+from d2lenv.engines import editions, interpreters, wheel_cache
+from d2lenv.engines.editions import available
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations, marker, records
@@ -28,13 +29,30 @@ from d2lenv.workspace.manifest import Workspace
 from d2lenv.workspace.pins import Difference, Pin, Variation
 from d2lenv.workspace.settings import Settings
 
+__all__ = [
+    "IN_PLACE",
+    "available",
+    "build",
+    "choose",
+    "differences",
+    "digest",
+    "installed",
+    "note",
+    "packages",
+    "places",
+    "platform",
+    "serves",
+    "size",
+    "why_not",
+]
+
 IN_PLACE = False
 _TIMEOUT_S = 2 * 3600.0
 _LAST_LINES = 20
 
 
 def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
-    variations = pinned.variations(settings.get(workspace, environment))
+    variations = pinned.variations(settings.get(workspace, environment), platforms.current())
     folder = workspace.root / ".d2lenv"
     return {one: folder / "-".join(filter(None, [environment, "wheels", str(one)])) for one in variations}
 
@@ -62,27 +80,20 @@ def choose(
     own: Settings,
     prefix: Path | None,
     asked: Path | None,
+    pytorch: str,
 ) -> Variation:
-    """Return what of the wheels is taken here: as asked for, as built before, or the best that there is.
-
-    Args:
-        prefix: where it goes, if the reader names a place.
-        asked: ``--python``.
-
-    Raises:
-        D2lEnvError: if the Python that was asked for is none of those that the wheels are for.
-    """
-    choices = pinned.variations(own)
-    if len(choices) == 1:
-        return choices[0]
-    pythons = [choice.python for choice in choices]
+    """Return what of the wheels is taken here: as asked for, as built before, or the best that there is."""
+    builds = editions.builds(own, platforms.current(), pytorch)
+    there = {one: place for one, place in places(workspace, own.name).items() if one.build in builds}
     if asked is None:
-        for choice, place in places(workspace, own.name).items():
+        for choice, place in sorted(there.items(), key=lambda item: builds.index(item[0].build)):
             said = marker.read(prefix or place)
-            if said.get("environment") == own.name and said.get("python") in pythons:
-                return Variation(said["python"]) if prefix else choice
-    found = interpreters.search(pythons, asked)
-    return Variation(found.version if found else pythons[0])
+            if said.get("environment") == own.name and Variation.of(said) == choice:
+                return choice
+    if not own.universal:
+        return Variation("", builds[0])
+    found = interpreters.search(own.pythons, asked)
+    return Variation(found.version if found else own.pythons[0], builds[0])
 
 
 def packages(job: Job) -> Mapping[str, str]:
@@ -94,7 +105,8 @@ def installed(prefix: Path) -> Sequence[tuple[str, str]]:
 
 
 def size(job: Job) -> float:
-    return job.settings.disk_gb * 1e9
+    row = job.settings.host.get(job.platform)
+    return (row.gb if row and job.variation.build else job.settings.disk_gb) * 1e9
 
 
 def differences(job: Job) -> Sequence[Difference]:
@@ -102,6 +114,8 @@ def differences(job: Job) -> Sequence[Difference]:
 
 
 def note(job: Job) -> str:
+    if job.variation.build:
+        return editions.lacking(job)
     if not job.settings.cuda and platforms.index_cuda(job.platform):
         return tr(
             "for Linux the package index has only the CUDA build of PyTorch, which runs on the CPU too: "
@@ -167,11 +181,13 @@ def build(job: Job) -> Mapping[str, Known]:
     wheel_cache.throw_out(bad, job.say)
     with ThreadPoolExecutor(max_workers=1) as pool:  # while uv links
         ready = pool.submit(wheel_cache.kept, locations.new_site_packages(version), good, job.building.parent)
-        _install(job, python)
+        with editions.requirements(job) as file:
+            _install(job, python, file)
     there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good), ready.result())
     if unknown := {pin.name for pin in pins} - there.folders.keys():
         wheel_cache.refuse_changed(job.building, unknown)
     _settle_conflicts(job, there)
+    editions.forget_addresses(job)
     return there.content
 
 
@@ -192,13 +208,13 @@ def _look_around(
     return cache, seen, python
 
 
-def _install(job: Job, python: interpreters.Interpreter) -> None:
+def _install(job: Job, python: interpreters.Interpreter, requirements: Path) -> None:
     # What uv's cache holds needs no network, not even to be asked whether it is there.
-    if not _attempt(job, python, ("--offline",), shown=False):
+    if not _attempt(job, python, requirements, ("--offline",), shown=False):
         return
     job.say(tr("not all of them are in uv's cache; asking the package index"))
     shown = sys.stderr.isatty()
-    reason = _attempt(job, python, (), shown=shown)
+    reason = _attempt(job, python, requirements, (), shown=shown)
     if reason:
         raise D2lEnvError(
             tr("the wheels of {name} cannot be installed", name=job.settings.name),
@@ -207,7 +223,9 @@ def _install(job: Job, python: interpreters.Interpreter) -> None:
         )
 
 
-def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...], *, shown: bool) -> str:
+def _attempt(
+    job: Job, python: interpreters.Interpreter, requirements: Path, options: tuple[str, ...], *, shown: bool
+) -> str:
     """Make a new virtual environment with every wheel; return why that failed, or nothing.
 
     Args:
@@ -218,11 +236,10 @@ def _attempt(job: Job, python: interpreters.Interpreter, options: tuple[str, ...
         *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.settings.name}"),
         *("--python", python.path, job.building),
     ]
-    return _run(venv, shown=False) or _run([*_install_words(job), *options], shown=shown)
+    return _run(venv, shown=False) or _run([*_install_words(job, requirements), *options], shown=shown)
 
 
-def _install_words(job: Job) -> list[str | Path]:
-    requirements = pinned.path_of(job.workspace, job.settings.name, job.platform)
+def _install_words(job: Job, requirements: Path) -> list[str | Path]:
     return [
         *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
@@ -238,8 +255,11 @@ def _settle_conflicts(job: Job, there: wheel_cache.Installed) -> None:
     """
     # Scripts and data are not as they are in their wheels: uv has to put them back.
     for winner in sorted({*_losers(job.building, records.conflicts(job.building)).values()}, reverse=True):
-        words = [*_install_words(job), "--offline", "--reinstall-package", winner]
-        if reason := _run(words, shown=False):
+        with editions.requirements(job) as file:
+            reason = _run(
+                [*_install_words(job, file), "--offline", "--reinstall-package", winner], shown=False
+            )
+        if reason:
             raise D2lEnvError(
                 tr("the wheels of {name} cannot be installed", name=job.settings.name),
                 why=reason,

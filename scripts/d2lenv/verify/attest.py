@@ -106,7 +106,7 @@ def _fingerprints(workspace: Workspace) -> Iterator[fingerprint.Fingerprint]:
         yield fingerprint.of_lock(workspace, environment, platform)
     for name, own in settings.load(workspace).items():
         for platform in own.wheels:
-            for one in pinned.variations(own):
+            for one in pinned.variations(own, platform):
                 yield fingerprint.of_wheels(workspace, name, platform, one)
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -69,7 +69,7 @@ class Fingerprint:
         kind: ``lock`` (pixi.lock), ``wheels`` (the requirements file), ``installed`` (a prefix).
         digest: sha256 (hex) of the text.
         lines: the text's lines after the first, sorted.
-        python: ``3.12``, where the wheels are for several and these are for that one.
+        variation: what was chosen of the wheels.
     """
 
     environment: str
@@ -77,22 +77,24 @@ class Fingerprint:
     kind: Kind
     digest: str
     lines: tuple[str, ...]
-    python: str = ""
+    variation: Variation = field(default_factory=Variation)
 
     @property
     def head(self) -> str:
         """Return the first line of the text."""
-        return SEVERAL_PYTHONS if self.kind == "wheels" and self.python else HEADS[self.kind]
+        several = self.kind == "wheels" and self.variation.python
+        return SEVERAL_PYTHONS if several else HEADS[self.kind]
 
     def __str__(self) -> str:
-        place = filter(None, [self.environment, self.platform, str(Variation(self.python))])
+        place = filter(None, [self.environment, self.platform, str(self.variation)])
         return f"{' '.join(place)} {self.kind}:{self.digest}"
 
     def as_json(self) -> dict[str, object]:
         return {
             "environment": self.environment,
             "platform": self.platform,
-            "python": self.python,
+            "python": self.variation.python,
+            "build": self.variation.build,
             "kind": self.kind,
             "digest": self.digest,
             "lines": [self.head, *self.lines],
@@ -123,9 +125,9 @@ def of_wheels(
         D2lEnvError: if there is none.
     """
     pins = pinned.read(workspace, environment, platform, variation)
-    python = variation.python if variation else ""
-    lines = [*map(_pin_line, pins), *([f"python {python}"] if python else [])]
-    return _made("wheels", environment, platform, lines, python)
+    chosen = variation or Variation()
+    lines = [*map(_pin_line, pins), *([f"python {chosen.python}"] if chosen.python else [])]
+    return _made("wheels", environment, platform, lines, chosen)
 
 
 def of_environment(workspace: Workspace, environment: str, platform: str) -> list[Fingerprint]:
@@ -138,7 +140,7 @@ def of_environment(workspace: Workspace, environment: str, platform: str) -> lis
     if platform in lockfile.of(workspace).platforms(environment):
         return [of_lock(workspace, environment, platform)]
     if platform in own.wheels:
-        return [of_wheels(workspace, environment, platform, one) for one in pinned.variations(own)]
+        return [of_wheels(workspace, environment, platform, one) for one in pinned.variations(own, platform)]
     raise D2lEnvError(
         tr("nothing is locked for {name} on {platform}", name=environment, platform=platform),
         fix=tr("choose one of: {names}", names=", ".join(workspace.environments)),
@@ -167,7 +169,7 @@ def of_prefix(
     else:
         locked = of_lock(workspace, *section)
     lines = installed_lines(place, records.read(content), progress)
-    return locked, _made("installed", *section, lines, asked.variation.python)
+    return locked, _made("installed", *section, lines, asked.variation)
 
 
 def installed_lines(
@@ -266,8 +268,10 @@ def _pin_line(pin: Pin) -> str:
     return f"{pin.name}=={pin.version} {','.join(f'sha256:{digest}' for digest in sorted(pin.sha256))}"
 
 
-def _made(kind: Kind, environment: str, platform: str, lines: Iterable[str], python: str = "") -> Fingerprint:
+def _made(
+    kind: Kind, environment: str, platform: str, lines: Iterable[str], variation: Variation | None = None
+) -> Fingerprint:
     ordered = tuple(sorted(lines, key=lambda line: line.encode("utf-8")))
-    made = Fingerprint(environment, platform, kind, "", ordered, python)
+    made = Fingerprint(environment, platform, kind, "", ordered, variation or Variation())
     text = "".join(f"{line}\n" for line in (made.head, *ordered))
     return replace(made, digest=hashlib.sha256(text.encode("utf-8")).hexdigest())

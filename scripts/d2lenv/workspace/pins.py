@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.facts import platforms
+from d2lenv.facts import platforms, pytorch_host
 from d2lenv.facts.names import pypi_name
 from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
@@ -58,27 +58,33 @@ class Variation:
 
     Attributes:
         python: ``3.12``.
+        build: of PyTorch, from its own host: ``cpu`` or ``cu128``; empty for the index's.
     """
 
     python: str = ""
+    build: str = ""
 
     def __str__(self) -> str:
-        """Return it as the name of a prefix has it: ``py312``."""
-        return f"py{self.python.replace('.', '')}" if self.python else ""
+        """Return it as the name of a prefix has it: ``py312-cpu``."""
+        python = f"py{self.python.replace('.', '')}" if self.python else ""
+        return "-".join(filter(None, [python, self.build]))
 
     @classmethod
     def of(cls, said: Mapping[str, object]) -> Variation:
         """Return the variation that the marker of a prefix states."""
-        return cls(str(said.get("python", "")))
+        return cls(str(said.get("python", "")), str(said.get("build", "")))
 
     def said(self) -> dict[str, str]:
         """Return it as a marker states it."""
-        return {"python": self.python} if self.python else {}
+        found = {"python": self.python, "build": self.build}
+        return {key: value for key, value in found.items() if value}
 
 
-def variations(own: Settings) -> list[Variation]:
-    """Return what there is to choose from, the best first."""
-    return [Variation(python) for python in own.pythons] if own.universal else [Variation()]
+def variations(own: Settings, platform: str) -> list[Variation]:
+    """Return what there is to choose from on a platform, the best Python first."""
+    pythons = own.pythons if own.universal else ("",)
+    builds = ("", *([own.host[platform].build] if platform in own.host else []))
+    return [Variation(python, build) for python in pythons for build in builds]
 
 
 @dataclass(frozen=True)
@@ -163,8 +169,25 @@ def read(
     """
     pins = read_file(path_of(workspace, environment, platform))
     own = settings.get(workspace, environment)
-    chosen = variation if variation and variation.python else variations(own)[0]
-    return applying(pins, platform, chosen.python) if own.universal else pins
+    python = (variation.python if variation else "") or next(iter(own.pythons), "")
+    found = applying(pins, platform, python) if own.universal else pins
+    return from_host(found, platform, python, variation.build) if variation and variation.build else found
+
+
+def from_host(pins: Iterable[Pin], platform: str, python: str, build: str) -> list[Pin]:
+    """Return the pins with PyTorch's trio in a build of its own host.
+
+    What only the index's build needs is left out, and what the host is not known to have for this Python.
+    """
+    files = pytorch_host.files(build, platform, python)
+    found = []
+    for pin in pins:
+        file = files.get((pin.name, pin.version))
+        if file is not None:
+            found.append(Pin(pin.name, file.version, (file.sha256,)))
+        elif pin.name not in pytorch_host.TRIO and not pytorch_host.is_needless(pin.name, build):
+            found.append(pin)
+    return found
 
 
 def read_file(path: Path) -> list[Pin]:
@@ -302,5 +325,6 @@ def differences(lock: Lock, environment: str, platform: str, pins: Iterable[Pin]
     return [
         Difference(conda[pin.name][0], conda[pin.name][1], pin.name, pin.version)
         for pin in pins
-        if pin.name in conda and Version(conda[pin.name][1]) != Version(pin.version)
+        # Without the build: 2.0.1+cpu is 2.0.1.
+        if pin.name in conda and Version(conda[pin.name][1]).public != Version(pin.version).public
     ]

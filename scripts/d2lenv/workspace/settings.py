@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -38,6 +38,21 @@ class Override:
 
 
 @dataclass(frozen=True)
+class HostBuild:
+    """A build of PyTorch from its own host, for a platform whose index has the other one.
+
+    Attributes:
+        build: ``cpu`` or ``cu128``.
+        gb: gigabytes (10**9 bytes) that an environment with it takes.
+        index_gb: the same with the index's build.
+    """
+
+    build: str
+    gb: float
+    index_gb: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of one environment: what the ``wheels`` engine, the exports and the notebooks go by.
 
@@ -54,6 +69,7 @@ class Settings:
         exclude_newer: the index as of this moment.
         exported: whether `d2lenv export` makes its files without being asked by name.
         binder: whether Binder gets this environment.
+        host: platform → the build that PyTorch's own host has besides.
         beside: wheels that its conda packages have beside them, as ``d2l==1.0.3``.
         cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``; empty for CPU.
     """
@@ -71,6 +87,7 @@ class Settings:
     binder: bool = False
     cuda: str = ""
     beside: tuple[str, ...] = ()
+    host: Mapping[str, HostBuild] = field(default_factory=dict)
 
     @property
     def universal(self) -> bool:
@@ -125,6 +142,7 @@ def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Setting
             binder=bool(table.get("binder", False)),
             cuda=_cuda(table),
             beside=_requirements(table, "beside-conda"),
+            host={name: _host_build(own) for name, own in table.get("pytorch-host", {}).items()},
         )
     except _Wrong as error:
         place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {error.key}"
@@ -156,6 +174,15 @@ def _pythons(table: dict[str, Any]) -> tuple[str, ...]:
     if len(pythons) > 1 and not table.get("requirements"):
         raise _Wrong("python", tr("several go with `requirements` only"))
     return pythons
+
+
+def _host_build(table: dict[str, Any]) -> HostBuild:
+    build, sizes = str(table.get("build", "")), (table.get("gb"), table.get("index-gb"))
+    if not re.fullmatch(r"cpu|cu\d{3}", build) or not all(isinstance(size, (int, float)) for size in sizes):
+        raise _Wrong(
+            "pytorch-host", tr("each has a `build` (cpu or cu128) and the sizes `gb` and `index-gb`")
+        )
+    return HostBuild(build, *map(float, filter(None, sizes)))
 
 
 def _override(table: dict[str, Any]) -> Override:

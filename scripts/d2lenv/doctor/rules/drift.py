@@ -16,7 +16,8 @@ from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.doctor.rules import requires
 from d2lenv.facts import d2l as d2l_releases
-from d2lenv.facts import engines
+from d2lenv.facts import engines, pytorch_host
+from d2lenv.facts.pytorch_host import TRIO
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_text
 
@@ -67,7 +68,9 @@ def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
         return prefix.name, "pixi"
     if prefix.parent == root / ".d2lenv":
         # The wheels of an environment for several Pythons are in NAME-wheels-py312.
-        environment, _, engine = re.sub(r"(?<=-wheels)-py3\d+$", "", prefix.name).rpartition("-")
+        environment, _, engine = re.sub(
+            r"(?<=-wheels)(-py3\d+)?(-(cpu|cu\d+))?$", "", prefix.name
+        ).rpartition("-")
         return environment, engine
     return "", ""
 
@@ -88,7 +91,20 @@ def _from_requirements(prefix: Prefix, environment: str, platform: str, file: Pa
         if requirement is not None and (not requirement.marker or requirement.marker.evaluate(place)):
             version = next((s.version for s in requirement.specifier if s.operator in ("==", "===")), "")
             packages.append(Locked(canonicalize_name(requirement.name), version))
+    if build := prefix.marker.get("build"):
+        packages = [*_from_host(packages, str(build), platform, prefix.python_minor)]
     return Expected(environment, platform, file, conda=False, packages=tuple(packages))
+
+
+def _from_host(packages: Iterable[Locked], build: str, platform: str, python: str) -> Iterator[Locked]:
+    """Yield the packages with PyTorch's trio in the build of its own host that the marker names."""
+    files = pytorch_host.files(build, platform, python)
+    for package in packages:
+        file = files.get((package.name, package.version))
+        if file is not None:
+            yield Locked(package.name, file.version)
+        elif package.name not in TRIO and not pytorch_host.is_needless(package.name, build):
+            yield package
 
 
 def _from_lock(environment: str, platform: str, prefix: Prefix, root: Path) -> Expected:

@@ -31,8 +31,13 @@ def choose(
     _own: Settings,
     _prefix: Path | None,
     _asked: Path | None,
+    _pytorch: str,
 ) -> Variation:
     return Variation()
+
+
+def available(job: Job) -> Variation:
+    return job.variation
 
 
 def digest(

@@ -92,7 +92,7 @@ def subject(workspace: Workspace, content: Prefix, asked: str = "") -> Subject:
     stated = said.get("platform", "")
     if _kind(content, said) == "wheels":
         universal = settings.get(workspace, environment).universal
-        chosen = Variation.of({"python": content.python_minor, **said} if universal else {})
+        chosen = Variation.of({**({"python": content.python_minor} if universal else {}), **said})
         return _of_wheels(workspace, environment, stated or content.platform, ours, chosen)
     lock = lockfile.of(workspace)
     installed = {(package.name, package.version, package.build) for package in content.conda}
