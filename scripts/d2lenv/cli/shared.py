@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from d2lenv.base.messages import mark, tr, translated
+from d2lenv.facts.engines import PACKAGES
 
 if TYPE_CHECKING:
     from d2lenv.workspace.manifest import Workspace
@@ -97,7 +98,7 @@ engine = option(
     "--engine",
     default="auto",
     show_default=True,
-    metavar="auto|pixi|rattler|wheels",
+    metavar="|".join(["auto", *PACKAGES]),
     help=mark("Who builds it."),
 )
 

@@ -163,6 +163,7 @@ ROWS = {
         virtual=(*_LINUX, _archspec("aarch64")),
         uv="aarch64-manylinux_2_28",
         program=("ELF", 0xB7),
+        runner="ubuntu-24.04-arm",
         conda_lock=CondaLock("aarch64", (*_LOCK_LINUX, ("__archspec", "1", "aarch64"))),
     ),
     "osx-64": Subdir(
