@@ -218,6 +218,19 @@ def test_an_installer_that_dies_is_an_error_and_leaves_no_prefix(
     assert not (tmp_path / "prefix").exists()
 
 
+def test_what_the_cache_has_is_built_without_the_channel(tmp_path: Path) -> None:
+    condakit.write_channel(tmp_path / "channel", PACKAGES)
+    with condakit.served(tmp_path / "channel") as address:
+        condakit.write_workspace(tmp_path / "root", address, PACKAGES)
+        install(tmp_path, tmp_path / "first")
+    assert install(tmp_path, tmp_path / "second").engine == "rattler"
+    (package,) = (tmp_path / "cache" / "pkgs").glob("oldstyle-*-0")
+    (package / "info").rename(package / "gone")
+    with pytest.raises(D2lEnvError) as caught:
+        install(tmp_path, tmp_path / "third")
+    assert "do not answer" in caught.value.why
+
+
 def test_a_channel_that_does_not_answer_is_named(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{condakit.closed_port()}/"
     condakit.write_workspace(tmp_path / "root", address, PACKAGES)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from d2lenv.base.messages import printable_lines
 
@@ -36,7 +36,7 @@ def err() -> Console:
 
 def say(text: str) -> None:
     """Print a line of the result on standard output; no word of it is markup, nothing in it acts."""
-    out().print(printable_lines(text), markup=False, soft_wrap=True)
+    write(printable_lines(text))
 
 
 def write(*lines: str) -> None:
@@ -44,15 +44,20 @@ def write(*lines: str) -> None:
 
     A character that the encoding (Windows' code page 936) does not have is shown as an escape.
     """
-    encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
-        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        _write(sys.stdout, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def note(text: str) -> None:
     """Print a line of progress or explanation on standard error."""
     with suppress(OSError):  # the terminal was closed: there is nobody left to tell
-        err().print(printable_lines(text), markup=False, soft_wrap=True)
+        _write(sys.stderr, printable_lines(text))
 
 
 def document(command: str, ok: bool, data: Mapping[str, object], *, schema: int = 1) -> dict[str, object]:

@@ -71,13 +71,18 @@ def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
 
 
 def why_not(job: Job) -> str:
-    """Return why py-rattler cannot build the job, or nothing; asks the channels, two seconds for the lot."""
+    """Return why py-rattler cannot build the job, or nothing.
+
+    Asks the channels, two seconds for the lot, unless the cache has all packages.
+    """
     if not job.locked:
         return tr(
             "pixi.lock does not have {name} for {platform}", name=job.settings.name, platform=job.platform
         )
     if "alternative_target_prefix" not in inspect.signature(install).parameters:
         return tr("the installed py-rattler is older than 0.26")
+    if package_cache.has_all(job.lock.records(job.settings.name, job.platform)):
+        return ""  # nothing is asked of a channel
     silent = [answer for answer in channels.ask(job.lock.channels(job.settings.name)) if answer.reason]
     if silent:
         return tr(

@@ -28,6 +28,16 @@ def root() -> Path:
     return base.absolute() / "pkgs"
 
 
+def _folder_name(record: RepoDataRecord) -> str:
+    return f"{record.name.normalized}-{record.version}-{record.build}"
+
+
+def has_all(records: Iterable[RepoDataRecord]) -> bool:
+    """Return True if every package is unpacked in the cache; not whether it is as it was packed."""
+    folder = root()
+    return all((folder / _folder_name(record) / "info").is_dir() for record in records)
+
+
 @dataclass(frozen=True)
 class Cache:
     """The cache, as one build sees it.
@@ -46,7 +56,7 @@ class Cache:
 
     def package(self, record: RepoDataRecord) -> Path:
         """Return the folder in which rattler unpacks the package."""
-        return self.folder / f"{record.name.normalized}-{record.version}-{record.build}"
+        return self.folder / _folder_name(record)
 
     def notes(self) -> Path:
         """Return the folder of what is kept about packages, beside theirs."""
