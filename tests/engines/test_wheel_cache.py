@@ -145,6 +145,20 @@ def test_a_cache_that_was_changed_before_it_was_ever_seen_is_compared_with_recor
     assert module(built).read_text(encoding="utf-8").startswith("def main")
 
 
+@posix
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o666])
+def test_a_mode_that_no_wheel_can_ask_for_is_found_in_a_cache_that_was_never_seen(
+    tmp_path: Path, house: Path, mode: int
+) -> None:
+    install(tmp_path, "one")
+    shutil.rmtree(tmp_path / "uv-cache" / "d2lenv")
+    (archive(tmp_path) / "greet.py").chmod(mode)
+    lines: list[str] = []
+    built = install(tmp_path, "two", lines=lines)
+    assert any("greet 1.0 was changed in uv's cache" in line and "greet.py" in line for line in lines)
+    assert module(built).stat().st_mode & 0o7777 == 0o644
+
+
 def test_a_cache_that_cannot_be_healed_ends_the_build(
     tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

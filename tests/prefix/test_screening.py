@@ -17,6 +17,7 @@ import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.engines.conda import cache
 from d2lenv.prefix import screening as untrusted
+from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, scan
 from d2lenv.workspace.pins import Pin
 from proofkit import Home, Member
@@ -126,6 +127,19 @@ def test_pipes_and_devices_in_a_cache_are_refused(tmp_path: Path) -> None:
     """Should an installer make them, or somebody put one there."""
     os.mkfifo(tmp_path / "p")
     assert untrusted.package_reasons(scan(tmp_path)) == ["it holds a pipe, socket or device: p"]
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755])
+def test_a_prefix_with_a_file_that_gives_rights_away_is_refused(tmp_path: Path, mode: int) -> None:
+    """Whatever engine made it: pixi links what lies in its cache."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin").chmod(0o2755)  # of a folder that says who owns what is made in it
+    (tmp_path / "bin" / "tool").touch(0o755)
+    untrusted.refuse_prefix(scan(tmp_path), Records())
+    (tmp_path / "bin" / "tool").chmod(mode)
+    with pytest.raises(D2lEnvError) as caught:
+        untrusted.refuse_prefix(scan(tmp_path), Records())
+    assert caught.value.why == "bin/tool: whoever starts it gets the rights of another: bin/tool"
 
 
 @pytest.mark.parametrize("suffix", [".conda", ".tar.bz2"])

@@ -21,6 +21,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.base.files import umask
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix import archives, baseline, locations, records, screening
 from d2lenv.prefix.archives import Archive, Fact
@@ -188,8 +189,13 @@ def _not_as_recorded(tree: Tree, wheel: Wheel, now: Archive) -> list[str]:
     if recorded is None:
         return [f"{wheel.metadata}/RECORD"]
     wrong = [path for path in recorded if path not in tree.entries or not inside(path)]
+    never = 0o7000 | (0o002 & umask())  # no wheel can ask for such a mode
     for path, entry in tree.entries.items():
-        if entry.kind == "folder" or path in {f"{wheel.metadata}/{name}" for name in (*_OWN, *_MISTAKEN)}:
+        if entry.kind == "folder":
+            continue
+        if entry.mode & never and entry.kind == "file":
+            wrong.append(path)
+        if path in {f"{wheel.metadata}/{name}" for name in (*_OWN, *_MISTAKEN)}:
             continue
         if entry.kind != "file" or recorded.get(path) != now.facts[path].content:
             wrong.append(path)

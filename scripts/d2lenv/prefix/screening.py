@@ -10,6 +10,7 @@ are looked at in the cache before they are linked, and a finished prefix of thei
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import printable, tr
 from d2lenv.prefix.records import Records
 from d2lenv.prefix.scan import Entry, Tree, collisions, inside, leaves
+
+_SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
 def reasons(
@@ -84,6 +87,8 @@ def package_reasons(tree: Tree, *, ignores_case: bool = False) -> list[str]:
 def refuse_prefix(tree: Tree, claimed: Records) -> None:
     """A finished prefix that holds what no package should bring, or whose packages name files outside.
 
+    The last look, whatever installed it: a file that is setuid in an installer's cache is so in the prefix.
+
     Raises:
         D2lEnvError: it does.
     """
@@ -94,6 +99,12 @@ def refuse_prefix(tree: Tree, claimed: Records) -> None:
         for path, entry in suspects.items()
         if not _is_interpreter(path)  # the one link that must leave: a virtual environment's
         for reason in reasons({path: entry})
+    ]
+    found += [
+        f"{claimed.owner(path) or path}: "
+        + tr("whoever starts it gets the rights of another: {path}", path=printable(path))
+        for path, entry in tree.entries.items()
+        if entry.mode & _SET_ID and entry.kind == "file"
     ]
     if found:
         raise refused(found[:10])

@@ -119,6 +119,15 @@ def test_a_cache_that_another_program_filled_is_used(home: Home, tmp_path: Path)
     assert (home.build("rattler", tmp_path / "second") / TEXT).exists()
 
 
+def test_a_mode_that_opens_a_file_is_closed_in_a_cache_that_was_never_seen(
+    home: Home, tmp_path: Path
+) -> None:
+    home.build("rattler", tmp_path / "first")
+    shutil.rmtree(home.caches / "rattler-cache" / "d2lenv")
+    (package_cache.root() / "oldstyle-1.0-0" / TEXT).chmod(0o6757)
+    assert (home.build("rattler", tmp_path / "second") / TEXT).stat().st_mode & 0o7777 == 0o755
+
+
 def test_what_another_program_left_half_unpacked_is_fetched_again(home: Home, tmp_path: Path) -> None:
     home.build("rattler", tmp_path / "first")
     shutil.rmtree(home.caches / "rattler-cache" / "d2lenv")
