@@ -203,6 +203,7 @@ def everyday_packages() -> tuple[Package, ...]:
 class _Handler(http.server.SimpleHTTPRequestHandler):
     delay_s = 0.0
     trickle = ""
+    at_once = 1
     over: threading.Event
 
     def do_GET(self) -> None:
@@ -215,14 +216,14 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             super().do_GET()
 
     def _trickle(self) -> None:
-        """Send the head at once and the file a byte at a time, as one that wants to hold up its reader."""
+        """Send the head at once and the file slowly, as one that wants to hold up its reader."""
         data = Path(self.translate_path(self.path)).read_bytes()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with suppress(OSError):
-            for start in range(len(data)):
-                self.wfile.write(data[start : start + 1])
+            for start in range(0, len(data), self.at_once):
+                self.wfile.write(data[start : start + self.at_once])
                 if self.over.wait(0.2):
                     return
 
@@ -231,11 +232,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path, *, delay_s: float = 0.0, trickle: str = "") -> Iterator[str]:
+def served(folder: Path, *, delay_s: float = 0.0, trickle: str = "", at_once: int = 1) -> Iterator[str]:
     """``folder`` at an address on the loopback; packages come after ``delay_s`` seconds.
 
     Args:
-        trickle: the end of the path of a file that comes a byte at a time.
+        trickle: the end of the path of a file that comes slowly.
+        at_once: its bytes that come five times a second.
     """
 
     class Handler(_Handler):
@@ -243,6 +245,7 @@ def served(folder: Path, *, delay_s: float = 0.0, trickle: str = "") -> Iterator
             super().__init__(*arguments, directory=str(folder))
 
     Handler.delay_s, Handler.trickle, Handler.over = delay_s, trickle, threading.Event()
+    Handler.at_once = at_once
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()

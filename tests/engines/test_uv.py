@@ -327,3 +327,36 @@ def test_a_workspace_named_by_a_relative_path_is_served(
         workspace.load(Path("root")), "tiny", engine="wheels", check_space=False, say=lambda line: None
     )
     assert wheelkit.run_of(built.python, "-c", "import greet") == ""
+
+
+# --- downloads that stall ------------------------------------------------------------------------------
+
+
+def slow_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    content = {"greet.py": "def main(): pass\n", **{f"greet{n}.txt": "x" * 5000 for n in range(40)}}
+    pin = wheelkit.write_wheel(tmp_path / "house", "greet", "1.0", content, "greet = greet:main")
+    wheelkit.write_workspace(tmp_path / "root", [pin])
+    for name, value in wheelkit.private_uv(tmp_path, address).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_download_that_trickles_ends_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uv's own limit begins anew with each byte."""
+    (tmp_path / "house").mkdir()
+    monkeypatch.setattr(engine, "_STALL_S", 2.0)
+    with condakit.served(tmp_path / "house", trickle=".whl") as address:
+        slow_house(tmp_path, monkeypatch, address)
+        with pytest.raises(D2lEnvError) as caught:
+            install(tmp_path, tmp_path / "prefix")
+    assert caught.value.why.endswith("nearly nothing came for 2 s; not there yet: greet")
+    assert "UV_DEFAULT_INDEX" in caught.value.fix
+    assert not list(tmp_path.glob("*prefix*.building*"))
+
+
+def test_an_honest_slow_line_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes three times the limit, and something comes all the while."""
+    (tmp_path / "house").mkdir()
+    monkeypatch.setattr(engine, "_STALL_S", 3.0)
+    with condakit.served(tmp_path / "house", trickle=".whl", at_once=4500) as address:
+        slow_house(tmp_path, monkeypatch, address)
+        assert install(tmp_path, tmp_path / "prefix").prefix.exists()

@@ -12,8 +12,10 @@ import gc
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 from typing import BinaryIO
@@ -94,6 +96,23 @@ def _timed() -> Iterator[None]:
         raise TimeoutError(tr("no end after {seconds} s", seconds=f"{error.timeout:g}")) from error
 
 
+class StalledError(TimeoutError):
+    """A process was killed because nothing came of it any more."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A look at a process from time to time.
+
+    Attributes:
+        every_s: seconds between two looks.
+        goes_on: whether it still gets on.
+    """
+
+    every_s: float
+    goes_on: Callable[[], bool]
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -102,30 +121,53 @@ def run(
     environ: Mapping[str, str] | None = None,
     shown: bool = False,
     text: str = "",
+    watch: Watch | None = None,
 ) -> Done:
     """Run ``command`` and return its status and both outputs as text.
 
     Args:
         text: its whole standard input.
         shown: its standard error goes to this process's own, as progress on a terminal must.
+        watch: looks whether it gets on.
 
     Raises:
         OSError: if it cannot be started.
         TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
+        StalledError: if ``watch`` says that it does not go on; likewise.
     """
-    with _timed():
-        return subprocess.run(
+    with (
+        _timed(),
+        subprocess.Popen(
             [str(word) for word in command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if shown else subprocess.PIPE,
             encoding="utf-8",
             errors="backslashreplace",
-            timeout=timeout_s,
-            check=False,
-            input=text,
             cwd=cwd,
             env=None if environ is None else dict(environ),
-        )
+        ) as process,
+    ):
+        try:
+            out, error = _communicate(process, text, timeout_s, watch)
+        except BaseException:
+            process.kill()
+            raise
+        return Done(process.args, process.returncode, out, error)
+
+
+def _communicate(
+    process: subprocess.Popen[str], text: str, timeout_s: float, watch: Watch | None
+) -> tuple[str, str]:
+    end = time.monotonic() + timeout_s
+    while True:
+        left = max(0.0, end - time.monotonic())
+        if watch is None or left <= watch.every_s:
+            return process.communicate(text, timeout=left)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(text, timeout=watch.every_s)
+        if not watch.goes_on():
+            raise StalledError
 
 
 def run_visibly(

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
 from d2lenv.engines import editions, interpreters, wheel_cache
+from d2lenv.engines.arrivals import Arrivals
 from d2lenv.engines.editions import available
 from d2lenv.engines.job import Job, disk_step
 from d2lenv.facts import platforms
@@ -49,6 +52,9 @@ __all__ = [
 IN_PLACE = False
 _TIMEOUT_S = 2 * 3600.0
 _LAST_LINES = 20
+_SHOWN = 5
+_STALL_S = 600.0
+"""So long may nearly nothing come: uv writes pages of an index when whole, and big files by the MB."""
 
 
 def places(workspace: Workspace, environment: str) -> Mapping[Variation, Path]:
@@ -182,7 +188,7 @@ def build(job: Job) -> Mapping[str, Known]:
     with ThreadPoolExecutor(max_workers=1) as pool:  # while uv links
         ready = pool.submit(wheel_cache.kept, locations.new_site_packages(version), good, job.building.parent)
         with editions.requirements(job) as file:
-            _install(job, python, file)
+            _install(job, python, file, cache)
     there = wheel_cache.installed(job.building, wheel_cache.complete(cache, pins, good), ready.result())
     if unknown := {pin.name for pin in pins} - there.folders.keys():
         wheel_cache.refuse_changed(job.building, unknown)
@@ -208,13 +214,18 @@ def _look_around(
     return cache, seen, python
 
 
-def _install(job: Job, python: interpreters.Interpreter, requirements: Path) -> None:
+def _install(job: Job, python: interpreters.Interpreter, requirements: Path, cache: Path) -> None:
     # What uv's cache holds needs no network, not even to be asked whether it is there.
     if not _attempt(job, python, requirements, ("--offline",), shown=False):
         return
     job.say(tr("not all of them are in uv's cache; asking the package index"))
     shown = sys.stderr.isatty()
-    reason = _attempt(job, python, requirements, (), shown=shown)
+    arrivals = Arrivals(cache, job.building, _STALL_S)
+    watch = process.Watch(_STALL_S / 20, lambda: arrivals.go_on(time.monotonic()))
+    try:
+        reason = _attempt(job, python, requirements, (), shown=shown, watch=watch)
+    except process.StalledError:
+        raise _stalled(job, cache) from None
     if reason:
         raise D2lEnvError(
             tr("the wheels of {name} cannot be installed", name=job.settings.name),
@@ -223,8 +234,32 @@ def _install(job: Job, python: interpreters.Interpreter, requirements: Path) -> 
         )
 
 
+def _stalled(job: Job, cache: Path) -> D2lEnvError:
+    pins = _pins(job)
+    there = {wheel.pin.name for wheel in wheel_cache.unpacked(cache, pins)}
+    names = [pin.name for pin in pins if pin.name not in there]
+    return D2lEnvError(
+        tr("the wheels of {name} cannot be installed", name=job.settings.name),
+        why=tr(
+            "the downloads have stalled: nearly nothing came for {seconds} s; not there yet: {packages}",
+            seconds=f"{_STALL_S:g}",
+            packages=", ".join([*names[:_SHOWN], *(["…"] if len(names) > _SHOWN else [])]),
+        ),
+        fix=tr(
+            "run the command again: what is there is kept; if it stalls again, name another package index in "
+            "UV_DEFAULT_INDEX"
+        ),
+    )
+
+
 def _attempt(
-    job: Job, python: interpreters.Interpreter, requirements: Path, options: tuple[str, ...], *, shown: bool
+    job: Job,
+    python: interpreters.Interpreter,
+    requirements: Path,
+    options: tuple[str, ...],
+    *,
+    shown: bool,
+    watch: process.Watch | None = None,
 ) -> str:
     """Make a new virtual environment with every wheel; return why that failed, or nothing.
 
@@ -236,7 +271,8 @@ def _attempt(
         *("venv", "--clear", "--relocatable", "--no-project", "--prompt", f"d2l-{job.settings.name}"),
         *("--python", python.path, job.building),
     ]
-    return _run(venv, shown=False) or _run([*_install_words(job, requirements), *options], shown=shown)
+    words = [*_install_words(job, requirements), *options]
+    return _run(venv, shown=False) or _run(words, shown=shown, watch=watch)
 
 
 def _install_words(job: Job, requirements: Path) -> list[str | Path]:
@@ -281,12 +317,23 @@ def _losers(prefix: Path, shared: Mapping[str, Mapping[str, str]]) -> dict[str, 
     }
 
 
-def _run(arguments: list[str | Path], *, shown: bool) -> str:
-    """Run uv; return why it failed, or nothing."""
+def _run(arguments: list[str | Path], *, shown: bool, watch: process.Watch | None = None) -> str:
+    """Run uv; return why it failed, or nothing.
+
+    Raises:
+        StalledError: if ``watch`` says that it does not go on.
+    """
     try:
         done = uv.run(
-            *arguments, timeout_s=_TIMEOUT_S, shown=shown, pip_index=True, UV_PYTHON_DOWNLOADS="never"
+            *arguments,
+            timeout_s=_TIMEOUT_S,
+            shown=shown,
+            pip_index=True,
+            watch=watch,
+            UV_PYTHON_DOWNLOADS="never",
         )
+    except process.StalledError:
+        raise
     except TimeoutError:
         return tr("no end after {seconds} s", seconds=f"{_TIMEOUT_S:g}")
     except OSError as error:

@@ -72,7 +72,12 @@ def program() -> str:
 
 
 def run(
-    *arguments: str | Path, timeout_s: float, shown: bool = False, pip_index: bool = False, **variables: str
+    *arguments: str | Path,
+    timeout_s: float,
+    shown: bool = False,
+    pip_index: bool = False,
+    watch: process.Watch | None = None,
+    **variables: str,
 ) -> process.Done:
     """Run uv and return its status and outputs; standard error stays empty if it is shown.
 
@@ -80,11 +85,13 @@ def run(
         arguments: a path may be relative to the working folder.
         shown: uv draws its progress on the terminal.
         pip_index: where uv is told of no index, pip's is used.
+        watch: looks whether uv gets on.
         variables: added to uv's environment.
 
     Raises:
         OSError: if it cannot be started.
         TimeoutError: if it takes longer than ``timeout_s``; it is killed then.
+        StalledError: if ``watch`` says that it does not go on; likewise.
     """
     words = [word.absolute() if isinstance(word, Path) else word for word in arguments]
     with tempfile.TemporaryDirectory(prefix="d2lenv-uv-") as folder:
@@ -101,6 +108,7 @@ def run(
             cwd=Path(folder),
             environ={**environ, **({} if shown else {"NO_COLOR": "1"}), **variables},
             shown=shown,
+            watch=watch,
         )
 
 
