@@ -222,10 +222,11 @@ def versions_in(environment: str, platform: str) -> Mapping[str, str]:
     """Name on the Python index → version, of what is locked there; empty where the environment is not."""
     space = workspace.load(ROOT)
     lock = lockfile.read(space.lock)
-    if platform in lock.platforms(environment):
+    own = settings.get(space, environment)
+    # Where it exists in both worlds, each with a choice of its own, the wheels are told (see README).
+    if platform in lock.platforms(environment) and not own.requirements:
         records = lock.records(environment, platform)
         return {pypi_name(r) or r.name.normalized: str(r.version) for r in records}
-    own = settings.get(space, environment)
     if platform not in own.wheels:
         return {}
     python = pinned.python_version(own, lock, platform)

@@ -70,7 +70,7 @@ def test_check_on_the_projects_lock_prints_the_summary() -> None:
     done = d2lenv(ROOT, "check")
     assert (done.returncode, done.stderr) == (0, "")
     *_, summary, verdict = done.stdout.splitlines()
-    assert summary.startswith("5 environments, 15 (environment, platform) pairs, ")
+    assert summary.startswith("6 environments, 18 (environment, platform) pairs, ")
     assert "GB to download where the size is known" in summary
     assert verdict == "pixi.lock satisfies pixi.toml"
 
@@ -79,7 +79,7 @@ def test_check_says_the_same_to_machines() -> None:
     done = d2lenv(ROOT, "check", "--solve", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True)
-    assert told["summary"]["environments"] == 5
+    assert told["summary"]["environments"] == 6
     assert {finding["level"] for finding in told["findings"]} == {"note"}
     assert set(told["findings"][0]) == {"rule", "environment", "platform", "package", "message", "level"}
 

@@ -327,7 +327,7 @@ KINDS: dict[Edit, tuple[int, str]] = {
 def judge(space: manifest.Workspace, recorded: lockfile.Recorded, path: Path) -> tuple[str, list[Remark]]:
     """``read``, ``rule``, ``digest`` or, where nothing refuses the lock, ``accepted``."""
     try:
-        lock = lockfile.read(path)
+        lock = lockfile.read(path, space.platforms)
     except D2lEnvError:
         return "read", []
     errors = check.errors(check.check(space, lock, recorded))

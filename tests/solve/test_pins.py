@@ -19,7 +19,6 @@ from rattler import ChannelPriority, RepoDataRecord, solve_with_sparse_repodata
 
 from channelkit import ROOT
 from d2lenv.facts import numerics
-from d2lenv.facts.platforms import ROWS
 from d2lenv.solve.conda import Snapshot
 from d2lenv.workspace import lockfile, manifest
 
@@ -62,15 +61,16 @@ def test_every_strategy_gives_the_same_pytorch_blas_openmp_cuda_and_numpy(
     name: str, platform: str, strategy: Literal["highest", "lowest", "lowest-direct"]
 ) -> None:
     environment = SPACE.environments[name]
+    target = environment.targets[platform]
     records = asyncio.run(
         solve_with_sparse_repodata(
             [spec.text for spec in environment.specs[platform]],
-            snapshot().repodata(environment.channels, platform),
-            virtual_packages=[package.for_solver() for package in ROWS[platform].virtual],
+            snapshot().repodata(environment.channels, target.subdir),
+            virtual_packages=[package.for_solver() for package in target.virtual_packages],
             channel_priority=ChannelPriority.Strict,
             strategy=strategy,
         )
     )
-    locked = lockfile.read(SPACE.lock).records(name, platform)
+    locked = lockfile.of(SPACE).records(name, platform)
     assert meaning(records) == meaning(locked)
     assert len(meaning(locked)["blas"]) == 1  # type: ignore[arg-type]

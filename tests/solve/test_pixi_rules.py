@@ -54,6 +54,12 @@ FAMILIES = {"linux": ("linux-64",), "osx": ("osx-64", "osx-arm64"), "win": ("win
 FAMILIES["unix"] = FAMILIES["linux"] + FAMILIES["osx"]
 
 
+def promised(platform: str) -> dict[str, tuple[str, str]]:
+    """What the solver sees: pixi's defaults, and what a named platform promises."""
+    more = {row["name"]: {"__cuda": (row["cuda"], "0")} for row in NAMED}
+    return VIRTUAL[SUBDIR[platform]] | more.get(platform, {})
+
+
 def features(name: str) -> list[dict[str, Any]]:
     """The features of an environment, the default feature last."""
     value = MANIFEST["environments"][name]
@@ -82,9 +88,16 @@ def channels(name: str) -> list[str]:
     return [f"{HOST}{channel}/" for channel in dict.fromkeys(names)]
 
 
+# MAN/platform.rs, LF/platform_rename.rs: a named platform has a subdir, a promise, and a number in the lock.
+NAMED = [row for row in MANIFEST["workspace"]["platforms"] if isinstance(row, dict)]
+LOCKED = {row["name"]: f"p{number}" for number, row in enumerate(NAMED, start=1)}
+SUBDIR = {name: name for name in ROWS} | {row["name"]: row["platform"] for row in NAMED}
+
+
 def platforms(name: str) -> list[str]:
-    found = set(MANIFEST["workspace"]["platforms"])
+    found = {row if isinstance(row, str) else row["name"] for row in MANIFEST["workspace"]["platforms"]}
     for feature in features(name):
+        # Every feature here that has a list names each of its platforms, so no subdir stands for a named one.
         found &= set(feature.get("platforms", found))
     return sorted(found)
 
@@ -94,7 +107,7 @@ def dependencies(name: str, platform: str) -> Iterator[tuple[str, Any]]:
     for feature in features(name):
         merged = dict(feature.get("dependencies", {}))
         for target, table in feature.get("target", {}).items():
-            if platform in FAMILIES.get(target, (target,)):
+            if target == platform or SUBDIR[platform] in FAMILIES.get(target, (target,)):
                 merged |= table.get("dependencies", {})
         yield from merged.items()
 
@@ -114,7 +127,9 @@ BY_URL: dict[str, dict[str, Any]] = {entry["conda"]: entry for entry in LOCK["pa
 
 
 def urls(name: str, platform: str) -> list[str]:
-    return [entry["conda"] for entry in LOCK["environments"][name]["packages"][platform]]
+    return [
+        entry["conda"] for entry in LOCK["environments"][name]["packages"][LOCKED.get(platform, platform)]
+    ]
 
 
 def as_record(url: str) -> PackageRecord:
@@ -139,13 +154,21 @@ def test_03_the_channels_are_the_same_list_in_pixis_spelling(name: str) -> None:
 
 @pytest.mark.parametrize("name", MANIFEST["environments"])
 def test_04_no_environment_has_another_platform(name: str) -> None:
-    assert sorted(LOCK["environments"][name]["packages"]) == platforms(name)
+    locked = [LOCKED.get(platform, platform) for platform in platforms(name)]
+    assert sorted(LOCK["environments"][name]["packages"]) == sorted(locked)
 
 
 def test_05_11_the_platform_rows_are_pixis_own() -> None:
-    assert LOCK["platforms"] == [
-        {"name": name, "virtual-packages": rows} for name, rows in sorted(ROWS.items())
+    rows: list[dict[str, Any]] = [{"name": name, "virtual-packages": row} for name, row in ROWS.items()]
+    rows += [
+        {
+            "name": LOCKED[row["name"]],
+            "subdir": row["platform"],
+            "virtual-packages": [f"__cuda={row['cuda']}", *ROWS[row["platform"]]],
+        }
+        for row in NAMED
     ]
+    assert LOCK["platforms"] == sorted(rows, key=lambda row: str(row["name"]))
 
 
 @pytest.mark.parametrize("name", MANIFEST["environments"])
@@ -207,8 +230,8 @@ def test_18_19_every_spec_is_met_and_by_its_own_channel(name: str, platform: str
 def test_20_21_23_the_closure_is_the_locked_set(name: str, platform: str) -> None:
     locked = {key(url)[0]: url for url in urls(name, platform)}
     virtual = {
-        name: PackageRecord(name, version, BuildString(build), 0, platform)
-        for name, (version, build) in VIRTUAL[platform].items()
+        name: PackageRecord(name, version, BuildString(build), 0, SUBDIR[platform])
+        for name, (version, build) in promised(platform).items()
     }
     queue = [package for package, _ in dependencies(name, platform)]
     visited: set[str] = set()

@@ -11,7 +11,7 @@ from rattler import LockFile
 
 from channelkit import ROOT
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.workspace import lockfile
+from d2lenv.workspace import lockfile, manifest
 
 LOCK = ROOT / "pixi.lock"
 TEXT = LOCK.read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def lock() -> lockfile.Lock:
-    return lockfile.read(LOCK)
+    return lockfile.of(manifest.load(ROOT))
 
 
 def held(environment: str, platform: str) -> dict[str, tuple[str, str]]:
@@ -102,7 +102,7 @@ def test_an_unknown_place_is_refused(lock: lockfile.Lock) -> None:
 def read(tmp_path: Path, data: bytes) -> lockfile.Lock:
     path = tmp_path / "pixi.lock"
     path.write_bytes(data)
-    return lockfile.read(path)
+    return lockfile.read(path, manifest.load(ROOT).platforms)
 
 
 @pytest.mark.parametrize(

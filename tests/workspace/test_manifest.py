@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomli
 
 from channelkit import HEAD, MANIFEST, ROOT, write_workspace
 from d2lenv.base.errors import USAGE, D2lEnvError
@@ -41,6 +43,7 @@ def test_the_projects_own_manifest_has_the_environments_of_the_design() -> None:
             "cpu": (four, (FORGE, PYTORCH)),
             "cuda": (("linux-64", "win-64"), (NVIDIA, FORGE, PYTORCH)),
             "cuda12": (("linux-64",), (NVIDIA, FORGE, PYTORCH)),
+            "modern": (("linux-64", "linux-64-cuda", "osx-arm64"), (FORGE,)),
             "dev": (four, (FORGE,)),
         }.items()
     )
@@ -376,3 +379,16 @@ def test_the_workspace_is_found_from_a_folder_below(tmp_path: Path) -> None:
 def test_no_workspace_above_is_said(tmp_path: Path) -> None:
     with pytest.raises(D2lEnvError, match=r"no pixi\.toml at or above"):
         manifest.find(tmp_path)
+
+
+def test_our_own_manifest_has_no_value_that_pixi_cannot_read() -> None:
+    """pixi 0.77's reader (toml-span) knows no dates: one of them anywhere, and no environment installs."""
+
+    def values(value: object) -> Iterator[object]:
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield item
+            yield from values(item)
+
+    data = tomli.loads((ROOT / "pixi.toml").read_text(encoding="utf-8"))
+    kinds = {type(value) for value in values(data)}
+    assert kinds <= {str, bool, int, float, dict, list}

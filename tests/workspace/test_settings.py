@@ -58,7 +58,7 @@ def test_one_file_serves_several_pythons_with_overrides_that_have_a_reason(tmp_p
         '[tool.d2lenv.environments.modern]\npython = ["3.12", "3.10"]\nrequirements = ["d2l==1.0.3"]\n'
         "[[tool.d2lenv.environments.modern.overrides]]\n"
         "requirements = [\"NumPy==2 ; python_version < '3.12'\"]\n"
-        'reason = "newer"\nsince = 2026-11-24\n',
+        'reason = "newer"\nsince = "2026-11-24"\n',
     )
     found = settings.get(space, "modern")
     assert found.universal
@@ -85,9 +85,14 @@ def test_an_unknown_environment_is_refused_with_those_that_exist(tmp_path: Path)
         ("cuda = 12", "cuda"),
         ('python = "python3"', "python"),
         ('python = ["3.11", "3.12"]', "python"),
-        ('overrides = [{ requirements = ["a==1", "b==1"], reason = "r", since = 2026-11-24 }]', "overrides"),
-        ('overrides = [{ requirements = [], reason = "r", since = 2026-11-24 }]', "overrides"),
-        ('overrides = [{ requirements = ["a==1"], reason = "", since = 2026-11-24 }]', "overrides"),
+        (
+            'overrides = [{ requirements = ["a==1", "b==1"], reason = "r", since = "2026-11-24" }]',
+            "overrides",
+        ),
+        ('overrides = [{ requirements = [], reason = "r", since = "2026-11-24" }]', "overrides"),
+        ('overrides = [{ requirements = ["a==1"], reason = "", since = "2026-11-24" }]', "overrides"),
+        ('overrides = [{ requirements = ["a==1"], reason = "r", since = 2026-11-24 }]', "overrides"),
+        ('overrides = [{ requirements = ["a==1"], reason = "r", since = "soon" }]', "overrides"),
         ('overrides = [{ requirements = ["a==1"], reason = "r" }]', "overrides"),
     ],
 )

@@ -77,7 +77,8 @@ def of_workspace(workspace: Workspace, request: Request) -> ExportPlan:
     ]
     alone = [name for name in names if name in pinned]
     needed = any(request.wants(key) and one.of_pins for key, one in FORMATS.items())
-    pins = [_pins(workspace, pinned[name]) for name in alone] if needed else []
+    both = [name for name in names if name in lock.environments and every[name].requirements]
+    pins = [_pins(workspace, every[name], lock) for name in (*alone, *both)] if needed else []
     folders = [*(one.folder for one in tables), *(f"{ENVS}/{name}" for name in alone)]
     if not request.names:
         folders += _left_behind(workspace, {*lock.environments, *pinned})
@@ -117,12 +118,15 @@ def _table(
     return replace(one, asked=asked, binder=own.binder, beside=beside.pins(own))
 
 
-def _pins(workspace: Workspace, own: Settings) -> PinTable:
+def _pins(workspace: Workspace, own: Settings, lock: Lock) -> PinTable:
+    """Return the pins of an environment where pixi.lock has none of its packages."""
+    conda = lock.platforms(own.name)
+    platforms = [platform for platform in own.wheels if platform not in conda]
     wanted = (*own.requirements, *own.extra)
     return PinTable(
         environment=own.name,
         **_names(own.name),
-        pins={platform: tuple(pinned.read(workspace, own.name, platform)) for platform in own.wheels},
+        pins={platform: tuple(pinned.read(workspace, own.name, platform)) for platform in platforms},
         python=own.pythons[0] if own.universal else "",
         asked=frozenset(canonicalize_name(Requirement(text).name) for text in wanted),
     )

@@ -189,9 +189,14 @@ def _override(table: dict[str, Any]) -> Override:
     texts, reason, since = _requirements(table, "requirements"), table.get("reason"), table.get("since")
     if len({canonicalize_name(Requirement(text).name) for text in texts}) != 1:
         raise _Wrong("overrides", tr("each has the `requirements` of one package"))
-    if not isinstance(reason, str) or not reason or not isinstance(since, date):
+    try:
+        # As a text: pixi 0.77 reads no TOML with a date in it, whatever the table (tried 2026-11-24).
+        day = date.fromisoformat(since) if isinstance(since, str) else None
+    except ValueError:
+        day = None
+    if not isinstance(reason, str) or not reason or day is None:
         raise _Wrong("overrides", tr("each has a `reason` and the day `since` when it is known"))
-    return Override(texts, reason, since)
+    return Override(texts, reason, day)
 
 
 def _requirements(table: dict[str, Any], key: str) -> tuple[str, ...]:

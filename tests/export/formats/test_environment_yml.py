@@ -78,7 +78,7 @@ def test_each_package_is_named_with_its_channel(own_tables: list[EnvironmentTabl
 def test_no_file_has_the_channel_that_conda_26_7_cannot_find() -> None:
     """conda takes `nodefaults` for a channel and fails; `tests/looks/real_conda.py` tries it."""
     plan = of_workspace(workspace.load(REPOSITORY), Request(formats=("environment", "studio-lab", "binder")))
-    assert len(plan.texts) == 14
+    assert len(plan.texts) == 19
     for path, content in plan.texts.items():
         assert "nodefaults" not in content, path
 

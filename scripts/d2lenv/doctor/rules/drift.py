@@ -47,8 +47,9 @@ def expected(prefix: Prefix, root: Path | None) -> Expected | None:
         files = [folder / f"requirements-{platform}.txt", folder / "requirements.txt"]
         file = next((file for file in files if file.is_file()), files[0])
         expected = _from_requirements(prefix, environment, platform, file)
-        return replace(expected, overrides=_overrides(root, environment))
-    return _from_lock(environment, platform, prefix, root)
+    else:
+        expected = _from_lock(environment, platform, prefix, root)
+    return replace(expected, overrides=_overrides(root, environment))
 
 
 def _overrides(root: Path, environment: str) -> frozenset[str]:
