@@ -29,7 +29,7 @@ def test_every_notebook_has_its_class(first: First) -> None:
     assert bookkit.kinds(first[0]) == {
         "chapter_computer-vision/needs-data": "data",
         "chapter_computer-vision/needs-gpu": "gpu",
-        "chapter_computer-vision/needs-package": "environment",
+        "chapter_computer-vision/needs-package": "package",
         "chapter_optimization/empty": "not-applicable",
         "chapter_optimization/endless": "slow",
         "chapter_optimization/wrong": "surprise",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from d2lenv.base.messages import mark
-from d2lenv.data.table import DataFile
 from d2lenv.facts import book_bugs
 from d2lenv.learn.books import needs_network
 from d2lenv.smoke.results import NotebookResult
@@ -44,7 +43,7 @@ EXPLANATIONS: dict[Class, str] = {
     ),
     "gpu": mark("the code asks for an NVIDIA GPU, or for more of them than there are"),
     "slow": mark("stopped at a limit of time before the last cell; what ran is in the executed notebook"),
-    "package": mark("imports a package that is an extra, not a part of the environment"),
+    "package": mark("imports a package that `--extras` installs beside the environment"),
     "book-bug": mark("fails for a known reason in the book, listed with what a reader does"),
     "not-applicable": mark("no code to run"),
     "environment": mark("the environment or d2lenv is to blame"),
@@ -81,7 +80,7 @@ def of_result(
     source: str,
     book: str,
     notebook: str,
-    missing: Sequence[DataFile],
+    missing: Sequence[str],
     extras: Sequence[str],
 ) -> Classed:
     """Return the class of a notebook that was run.
@@ -89,8 +88,8 @@ def of_result(
     Args:
         source: all its code.
         notebook: its path in the book, ``chapter_x/name.ipynb``.
-        missing: the data files that it needs and that are not here.
-        extras: names of modules that the extra would install.
+        missing: names of the data that it needs and that are not here.
+        extras: names of modules that `--extras` would install.
     """
     if result.status == "passed":
         return Classed("passed")
@@ -121,9 +120,7 @@ def _slow(result: NotebookResult) -> Classed:
     return Classed("slow", mark("longer than {limit} seconds; {done} of {cells} code cells ran"), values)
 
 
-def _of_error(
-    result: NotebookResult, source: str, missing: Sequence[DataFile], extras: Sequence[str]
-) -> Classed:
+def _of_error(result: NotebookResult, source: str, missing: Sequence[str], extras: Sequence[str]) -> Classed:
     said = f"{result.reason}\n{result.traceback}"
     module = _MODULE.search(result.reason)
     if module:
@@ -131,7 +128,7 @@ def _of_error(
         kind: Class = "package" if name in extras else "environment"
         return Classed(kind, mark("imports {name}, which is not installed"), {"name": name})
     if _is_data(result, missing):
-        files = ", ".join(file.name for file in missing) or _file_in(said)
+        files = ", ".join(missing) or _file_in(said)
         return Classed("data", mark("needs {files}"), {"files": files})
     if _NO_GPU.search(said) or (
         result.reason.startswith("IndexError") and _GPU_LISTS.search(result.traceback)
@@ -141,7 +138,7 @@ def _of_error(
     return Classed("surprise", mark("{error}"), {"error": result.reason[:300]})
 
 
-def _is_data(result: NotebookResult, missing: Sequence[DataFile]) -> bool:
+def _is_data(result: NotebookResult, missing: Sequence[str]) -> bool:
     """Return whether a cell failed for want of a file: nobody answered, or it is said to be missing."""
     if needs_network(result) or _DATA.search(result.reason):
         return True

@@ -14,11 +14,12 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import mark, tr
 from d2lenv.books import classes, store
+from d2lenv.books.extras import MODULES
 from d2lenv.books.figures import last_figure
 from d2lenv.books.store import Key, Known, name_of
 from d2lenv.data import prepare
 from d2lenv.data import store as shared
-from d2lenv.data.table import DataFile, Need, book_in, load, needs_of
+from d2lenv.data.table import Need, book_in, load, needs_of
 from d2lenv.learn import books
 from d2lenv.smoke import machine
 from d2lenv.smoke import run as smoke
@@ -67,7 +68,6 @@ class Subject:
     data: Path
     extra: Path | None = None
     extra_packages: str = ""
-    extra_modules: tuple[str, ...] = ()
     gpus: int = 0
 
 
@@ -329,22 +329,28 @@ def _data(asked: Subject, one: Notebook) -> dict[str, str]:
 
 def _prepare(
     asked: Subject, todo: Sequence[Notebook], staged: Sequence[Path], torch_home: Path
-) -> dict[str, tuple[DataFile, ...]]:
+) -> dict[str, list[str]]:
+    """Lay the data of the notebooks out, and return the names of those that are missing, by notebook."""
     places = {path.stem: path.parent for path in staged}
-    return {
-        one.path: prepare.prepare(
-            places[name_of(one.path)], _needs(asked, one), asked.data, torch_home
-        ).missing
-        for one in todo
-    }
+    missing: dict[str, list[str]] = {}
+    for one in todo:
+        needs = _needs(asked, one)
+        found = prepare.prepare(places[name_of(one.path)], needs, asked.data, torch_home)
+        sets = [need.dataset for need in needs if set(need.dataset.files) & set(found.missing)]
+        missing[one.path] = [
+            dataset.name if len(dataset.files) > 1 else dataset.files[0].name
+            for dataset in dict.fromkeys(sets)
+        ]
+    return missing
 
 
 def _kept(
-    done: BookRun, one: Notebook, result: NotebookResult, missing: Sequence[DataFile], report: Path
+    done: BookRun, one: Notebook, result: NotebookResult, missing: Sequence[str], report: Path
 ) -> Known:
     """Return the result in the form that is kept, with the executed notebook and its last figure in place."""
     asked = done.subject
-    classed = classes.of_result(result, one.code, asked.book, one.path, missing, asked.extra_modules)
+    offered = () if asked.extra else MODULES
+    classed = classes.of_result(result, one.code, asked.book, one.path, missing, offered)
     executed = figure = ""
     if result.executed is not None:
         executed = f"notebooks/{one.path}"

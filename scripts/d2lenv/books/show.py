@@ -111,14 +111,9 @@ def counted(results: Sequence[Known]) -> str:
 
 def show(run: BookRun, folder: Path) -> None:
     """Print the chapters, what did not pass and why, the classes' meaning, and how many of how many ran."""
-    console.print_table(
-        (tr("chapter"), tr("results"), tr("CPU seconds")),
-        [
-            (name or ".", counted(results), f"{sum(known.cpu_s for known in results):.0f}")
-            for name, results in chapters(run.results).items()
-        ],
-    )
-    seen: list[str] = []
+    for name, results in chapters(run.results).items():
+        seconds = sum(known.cpu_s for known in results)
+        console.say(f"{name or '.'}: {counted(results)}" + (f" ({seconds:.0f} s CPU)" if seconds else ""))
     for kind in CLASSES[1:]:
         found = [known for known in run.results if known.kind == kind]
         if not found or kind == "not-applicable":
@@ -128,7 +123,6 @@ def show(run: BookRun, folder: Path) -> None:
             console.say(f"  {known.notebook.removesuffix('.ipynb')}: {reason(known.classed)}")
             if kind in ("environment", "surprise") and known.place:
                 console.say(f"    {plain(known.place)}")
-        seen.append(kind)
     console.say(verdict(run))
     console.say(tr("report: {path}", path=folder / PAGE))
 

@@ -121,6 +121,11 @@ def _show_book(target: Path, count: int, version: str, digest: str) -> None:
     help=mark("The folder with the books' data (default: D2LENV_DATA, or your own)."),
 )
 @shared.option(
+    "--extras",
+    is_flag=True,
+    help=mark("Install gpytorch, syne-tune, gym, imageio and h5py beside the environment, for this run."),
+)
+@shared.option(
     "--cpu",
     "cpu_s",
     type=click.FloatRange(min=0),
@@ -169,6 +174,7 @@ def books_run(
     prefix: Path | None,
     data: Path | None,
     target: Path | None,
+    extras: bool,
     as_json: bool,
     **how: Any,
 ) -> int:
@@ -179,6 +185,8 @@ def books_run(
     folder = _book_folder(place, book)
     target = choose_folder(target, place.root, f"books-{folder.name}-{environment}", console.note)
     asked = _subject(place, folder, environment, prefix, data)
+    if extras:
+        asked = _with_extras(place, asked)
     done = front.run(asked, _wish(**how), target, console.note, show.progress)
     report.write(done, target)
     console.print_document(report.as_dict(done)) if as_json else show.show(done, target)
@@ -228,6 +236,16 @@ def _subject(
     fingerprint = _fingerprint(place, environment, prefix, interpreter.describe(python))
     gpus = len(hardware.look(os.environ, prefix).devices)
     return front.subject(folder, environment, python, fingerprint, store.place(data, os.environ), gpus)
+
+
+def _with_extras(place: shared.Place, asked: Subject) -> Subject:
+    from dataclasses import replace
+
+    from d2lenv.base.console import note
+    from d2lenv.books import extras
+
+    found = extras.install(asked.environment, asked.python, place.root() / ".d2lenv" / "extras", note)
+    return replace(asked, extra=found.folder, extra_packages=found.packages)
 
 
 def _fingerprint(place: shared.Place, environment: str, prefix: Path, python: Interpreter) -> str:
