@@ -311,13 +311,13 @@ def test_an_environment_that_exists_as_wheels_only_has_a_wheels_fingerprint() ->
 
 def test_an_environment_for_several_pythons_has_a_fingerprint_for_each() -> None:
     ours = workspace.load(Path(__file__).resolve().parents[2])
-    found = {str(one.variation): one for one in fingerprint.of_environment(ours, "modern", "linux-64")}
+    found = {str(one.variation): one for one in fingerprint.of_environment(ours, "zh-modern", "linux-64")}
     pythons = {"py310", "py311", "py312", "py313"}
     assert set(found) == pythons | {f"{python}-cpu" for python in pythons}
     assert len({one.digest for one in found.values()}) == 8
     assert any(line.startswith("torch==2.10.0+cpu ") for line in found["py312-cpu"].lines)
     newest = found["py313"]
-    assert str(newest) == f"modern linux-64 py313 wheels:{newest.digest}"
+    assert str(newest) == f"zh-modern linux-64 py313 wheels:{newest.digest}"
     assert "python 3.13" in newest.lines
     assert newest.digest == digest_of("d2lenv wheels 2", set(newest.lines))
     assert not any(" ; " in line for line in newest.lines)

@@ -182,3 +182,47 @@ def test_d2ls_files_are_compared_with_the_released_ones(
     assert "--force-reinstall --no-deps d2l==1.0.3" in commands(found)[0]
     spoil(file)
     assert env.findings()["D2L086"].found[0].version == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "marked", "wanted"),
+    [
+        # by its place alone
+        ("modern-wheels-py310", "requirements.txt", {}, {"torch": "2.10.0", "numpy": "1"}),
+        ("modern-wheels-py312", "requirements.txt", {"python": "3.12"}, {"torch": "2.10.0", "numpy": "2"}),
+        (
+            "modern-wheels-py312-cpu",
+            "requirements.txt",
+            {"python": "3.12", "build": "cpu"},
+            {"torch": "2.10.0+cpu", "numpy": "2"},
+        ),
+    ],
+)
+def test_of_one_file_for_several_pythons_what_is_for_this_one_counts(
+    tmp_path: Path, name: str, file: str, marked: dict[str, str], wanted: dict[str, str]
+) -> None:
+    python = "3.10" if name.endswith("py310") else "3.12"
+    env = Environment(tmp_path / ".d2lenv" / name, python=f"{python}.0")
+    if marked:
+        said = {"environment": "modern", "engine": "wheels", "platform": "linux-64", **marked}
+        env.file("d2lenv.json", json.dumps(said))
+    path = tmp_path / "envs" / "modern" / file
+    path.parent.mkdir(parents=True)
+    lines = [
+        "torch==2.10.0",
+        "numpy==1 ; python_full_version < '3.12'",
+        "numpy==2 ; python_full_version >= '3.12'",
+    ]
+    lines += ["nvidia-cublas-cu12==1 ; sys_platform == 'linux'"]
+    path.write_text("".join(f"{line} --hash=sha256:{'a' * 64}\n" for line in lines), encoding="utf-8")
+    found = drift.expected(dataclasses.replace(read_prefix(env.path), platform="linux-64"), tmp_path)
+    assert found is not None
+    assert found.trouble == ""
+    have = {package.name: package.version for package in found.packages}
+    assert have == (wanted if "build" in marked else {**wanted, "nvidia-cublas-cu12": "1"})
+
+
+def test_overrides_are_those_of_pixi_toml() -> None:
+    assert drift._overrides(ROOT, "modern") >= {"numpy", "pandas", "matplotlib", "scipy"}
+    assert drift._overrides(ROOT, "cuda") == frozenset()
+    assert drift._overrides(ROOT / "nowhere", "modern") == frozenset()
