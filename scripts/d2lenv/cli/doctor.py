@@ -21,6 +21,9 @@ from d2lenv.cli import shared
     "--plan", is_flag=True, help=mark("Judge what is about to be installed: python=3.12 d2l==0.17.6.")
 )
 @shared.option("--deep", is_flag=True, help=mark("Also start its Python, import torch and use the GPU."))
+@shared.option(
+    "--imports", is_flag=True, help=mark("Also start its Python and import what d2l and Jupyter need.")
+)
 @shared.option("--all", "everything", is_flag=True, help=mark("Also show what is no fault."))
 @shared.option("--fix", is_flag=True, help=mark("Print only the commands that mend what was found."))
 @shared.option("--yes", is_flag=True, help=mark("With --fix: run the commands that are safe."))
@@ -31,6 +34,7 @@ def doctor(
     words: tuple[str, ...],
     plan: bool,
     deep: bool,
+    imports: bool,
     everything: bool,
     fix: bool,
     yes: bool,
@@ -45,5 +49,7 @@ def doctor(
     if plan:
         return command.plan(words, as_json)
     name = words[0] if words else None
-    asked = command.Asked(deep=deep, fix=fix, yes=yes, as_json=as_json, everything=everything)
+    asked = command.Asked(
+        deep=deep, imports=imports, fix=fix, yes=yes, as_json=as_json, everything=everything
+    )
     return command.examine(name, place.given, asked)

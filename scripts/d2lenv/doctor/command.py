@@ -17,6 +17,7 @@ from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Context, Finding
 from d2lenv.doctor.probe import deep as probing
 from d2lenv.doctor.probe import gather
+from d2lenv.doctor.probe import imports as importing
 from d2lenv.doctor.rules import plan as planning
 from d2lenv.facts import platforms
 from d2lenv.prefix import lookup
@@ -31,6 +32,7 @@ class Asked:
     """
 
     deep: bool = False
+    imports: bool = False
     fix: bool = False
     yes: bool = False
     as_json: bool = False
@@ -58,7 +60,7 @@ def examine(name: str | None, root: Path | None, asked: Asked) -> int:
         return context, findings, causes(context, findings)
 
     context, findings, faults = found()
-    probes = _probe(context) if asked.deep else ()
+    probes = _probes(context, asked)
     good = True
     if asked.fix and asked.yes:
         good = show.run_commands(context, faults)
@@ -91,10 +93,20 @@ def _looking(name: str | None, root: Path | None) -> Callable[[], Context]:
     return lambda: gather.gather(path, os.environ, cwd, active=active, root=workspace)
 
 
+def _probes(context: Context, asked: Asked) -> tuple[probing.Probe, ...]:
+    """Start what the reader asked for: nothing, unless it is said."""
+    return (*(importing.imports(context) if asked.imports and _runs_here(context) else ()),
+            *(_probe(context) if asked.deep else ()))  # fmt: skip
+
+
+def _runs_here(context: Context) -> bool:
+    system = platforms.system_of(context.prefix.platform)
+    return context.prefix.python is not None and system is not None and system.name == context.machine.system
+
+
 def _probe(context: Context) -> tuple[probing.Probe, ...]:
     prefix = context.prefix
-    system = platforms.system_of(prefix.platform)
-    if prefix.python is None or system is None or system.name != context.machine.system:
+    if prefix.python is None or not _runs_here(context):
         return ()
     wanted = tuple(
         name for name in probing.PROBES if name in ("torch", "gpu") or context.version(name.partition(".")[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 from d2lenv.base import process
 from d2lenv.base.console import note, write
-from d2lenv.base.messages import printable, tr
+from d2lenv.base.messages import printable, tr, trn
 from d2lenv.doctor import layout
 from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Command, Context, Finding, Found, Severity
@@ -70,7 +70,7 @@ def report(
     for cause in causes:
         _cause(cause, prefix, everything=everything)
     _others(findings, prefix, everything=everything, healthy=not causes)
-    _probes(probes)
+    _probes(probes, everything=everything)
     if any(cause.fix for cause in causes):
         write(tr("`--fix` lists the commands"))
     if not everything and any(f.severity in ("info", "not-checked") for f in findings):
@@ -178,9 +178,17 @@ def _part(label: str, texts: Iterable[str], most: int = 1 << 16) -> None:
     write(*(_label(label if number == 0 else "") + line for number, line in enumerate(lines)))
 
 
-def _probes(probes: Sequence[Probe]) -> None:
+def _probes(probes: Sequence[Probe], *, everything: bool) -> None:
+    """Print what was started: by default what did not work, and how much did."""
     if not probes:
         return
+    bad = [probe for probe in probes if probe.state != "ok"]
+    good = len(probes) - len(bad)
+    if not everything and good > _FEW:
+        write(trn("{count} import works", "{count} imports work", count=good), "")
+        probes = bad
+        if not bad:
+            return
     states = {"ok": tr("ok"), "failed": tr("failed"), "not-checked": tr("not checked")}
     rows = [[probe.name, states[probe.state], printable(probe.detail)] for probe in probes]
     write(*layout.table([tr("started"), tr("result"), ""], rows, layout.width()), "")
