@@ -35,6 +35,7 @@ class Environment:
         program = path / ("python.exe" if win else "bin/python")
         program.parent.mkdir(exist_ok=True)
         program.write_bytes(_PE if win else _ELF)
+        program.chmod(0o755)
         if kind == "conda":
             self.conda("python", f"{python}.0", "h0_0_cpython", channel="conda-forge")
         else:

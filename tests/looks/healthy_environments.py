@@ -139,9 +139,8 @@ def main() -> int:
             print(
                 f"{'FAULTS' if found else 'fine':8}  {one.name} (Python {one.python})", *found, sep="\n    "
             )
-    print(
-        f"{len(ENVIRONMENTS) - bad - unmade} of {len(ENVIRONMENTS)} without error and warning, {unmade} not made"
-    )
+    fine = len(ENVIRONMENTS) - bad - unmade
+    print(f"{fine} of {len(ENVIRONMENTS)} without error and warning, {unmade} not made")
     return 1 if bad else NOT_MADE if unmade else 0
 
 

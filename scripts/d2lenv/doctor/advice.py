@@ -23,7 +23,7 @@ from d2lenv.prefix.contents.model import Distribution, Prefix, Site
 Judge = Callable[[Context], Iterable[Finding]]
 """The findings that versions alone decide."""
 
-_MENDS_PYTHON = frozenset({"D2L006", "D2L008"})
+_MENDS_PYTHON = frozenset({"D2L006", "D2L008", "D2L039"})
 
 
 def sound(context: Context, findings: tuple[Finding, ...], judge: Judge) -> tuple[Finding, ...]:

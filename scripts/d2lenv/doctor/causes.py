@@ -19,13 +19,13 @@ from d2lenv.doctor.model import Command, Finding, Severity
 _SEVERITIES: dict[Severity, int] = {"error": 0, "warning": 1, "not-checked": 2, "info": 3}
 
 PRECEDENCE = (
-    "D2L007", "D2L006", "D2L008", "D2L070", "D2L022", "D2L042", "D2L002", "D2L003", "D2L047",
-    "D2L048", "D2L018", "D2L004", "D2L019", "D2L011", "D2L010", "D2L012", "D2L036", "D2L072",
-    "D2L038", "D2L037", "D2L026", "D2L028", "D2L027", "D2L034", "D2L020", "D2L025", "D2L021",
-    "D2L045", "D2L035", "D2L029", "D2L043", "D2L033", "D2L041", "D2L016", "D2L017", "D2L015",
-    "D2L013", "D2L014", "D2L046", "D2L050", "D2L051", "D2L053", "D2L052", "D2L056", "D2L055",
-    "D2L054", "D2L059", "D2L058", "D2L009", "D2L061", "D2L062", "D2L063", "D2L065", "D2L066",
-    "D2L023", "D2L024",
+    "D2L007", "D2L006", "D2L008", "D2L039", "D2L049", "D2L070", "D2L022", "D2L042", "D2L002",
+    "D2L003", "D2L047", "D2L048", "D2L018", "D2L004", "D2L019", "D2L011", "D2L010", "D2L012",
+    "D2L036", "D2L072", "D2L038", "D2L037", "D2L026", "D2L028", "D2L027", "D2L034", "D2L020",
+    "D2L025", "D2L021", "D2L045", "D2L035", "D2L029", "D2L043", "D2L033", "D2L041", "D2L016",
+    "D2L017", "D2L015", "D2L013", "D2L014", "D2L046", "D2L050", "D2L069", "D2L051", "D2L053",
+    "D2L052", "D2L056", "D2L055", "D2L054", "D2L059", "D2L058", "D2L009", "D2L061", "D2L062",
+    "D2L063", "D2L065", "D2L066", "D2L023", "D2L024",
 )  # fmt: skip
 """Codes in the order in which a fault is to be mended: Python itself, the import, the kernel, the GPU."""
 
@@ -33,7 +33,7 @@ _LAST = len(PRECEDENCE)
 _PLACE: Mapping[str, int] = {code: place for place, code in enumerate(PRECEDENCE)}
 
 # With another Python everything else is installed anew.
-_WHOLE = frozenset({"D2L006", "D2L007", "D2L008", "D2L022", "D2L042", "D2L070"})
+_WHOLE = frozenset({"D2L006", "D2L007", "D2L008", "D2L022", "D2L039", "D2L042", "D2L070"})
 # Cause → what it does by itself, whatever the package is called.
 _FOLLOWS: Mapping[str, frozenset[str]] = {
     "D2L002": frozenset({"D2L020", "D2L021", "D2L025", "D2L026", "D2L043", "D2L054"}),

@@ -145,7 +145,7 @@ def anew(context: Context) -> Command:
 
 def python_again(context: Context, minor: str) -> Command:
     """Give a virtual environment its Python back and keep its packages; make another one anew."""
-    if context.prefix.kind != "venv" or managers.manager(context).kind:
+    if context.prefix.kind == "conda" or managers.manager(context).kind:
         return anew(context)
     return Command(("uv", "venv", "--allow-existing", "--python", minor, str(context.prefix.path)))
 

@@ -235,3 +235,24 @@ def test_the_order_is_what_jupyter_core_itself_says(monkeypatch: pytest.MonkeyPa
             monkeypatch.setenv(name, text)
         context = Context(prefix=read_prefix(Path(sys.prefix)), machine=LINUX, gpu=NO_GPU, environ=environ)
         assert jupyter._prefers_environment(context) is paths.prefer_environment_over_user()
+
+
+@pytest.mark.parametrize("text", ['{"argv": ["python",', "[]", '{"argv": []}'])
+def test_a_damaged_kernel_is_an_error_and_made_again(env: Environment, text: str) -> None:
+    env.file("share/jupyter/kernels/python3/kernel.json", text)
+    found = env.findings()["D2L069"]
+    assert found.severity == "error"
+    assert commands(found)[0].endswith(f"-m ipykernel install --prefix {env.path} --name python3")
+    env.kernel("python3", ["python"])
+    env.file("share/jupyter/kernels/mine/kernel.json", text)
+    assert env.findings()["D2L069"].severity == "warning"
+
+
+def test_a_kernel_on_jupyter_path_hides_the_environments(env: Environment, tmp_path: Path) -> None:
+    env.dist("jupyter-core", "5.7.2")
+    spec = tmp_path / "other" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text('{"argv": ["/usr/bin/python3"], "language": "python"}')
+    found = env.findings(environ={"JUPYTER_PATH": str(tmp_path / "other")})["D2L052"]
+    assert commands(found) == ["unset JUPYTER_PATH"]
+    assert "D2L052" not in env.findings(environ={"JUPYTER_PATH": str(env.path / "share" / "jupyter")})

@@ -51,7 +51,7 @@ def _again(context: Context, spec: Kernelspec) -> Command:
     python = str(prefix.python or "python")
     argv = (python, "-m", "ipykernel", "install", "--prefix", str(prefix.path), "--name", spec.name)
     # A linked folder of kernels is not this environment's alone.
-    inside = spec.file.resolve().is_relative_to(prefix.path.resolve())
+    inside = spec.file.parent.resolve().is_relative_to(prefix.path.resolve())
     return Command(argv, safe=inside and prefix.kind in ("venv", "conda") and prefix.python is not None)
 
 
@@ -86,6 +86,22 @@ def kernel_gone(context: Context) -> Iterator[Problem]:
                 "kernelspec",
                 (Found(program, "", str(spec.file)),),
                 (_again(context, spec) if _own(spec) else fixes.remove(spec.file.parent),),
+            )
+
+
+def kernel_unreadable(context: Context) -> Iterator[Problem]:
+    """The note that tells Jupyter which Python to start is damaged: Jupyter leaves the kernel out, or says
+    `Invalid kernelspec`, and no notebook starts with it."""
+    for item in context.prefix.unreadable:
+        if item.path.name == "kernel.json":
+            name = item.path.parent.name
+            spec = Kernelspec(name, item.path, ("python",))
+            yield Problem(
+                "error" if _own(spec) else "warning",
+                tr("the kernel `{name}` cannot be read", name=name),
+                "kernelspec",
+                (Found(item.path.name, item.why, str(item.path)),),
+                (_again(context, spec) if _own(spec) else fixes.remove(item.path.parent),),
             )
 
 
@@ -136,21 +152,33 @@ def user_kernel_shadows(context: Context) -> Iterator[Problem]:
     """A kernelspec in the home folder has the same name as this environment's, and this environment's Jupyter
     finds it first, so notebooks start that one's Python. It is left from `ipykernel install --user` in
     another environment."""
-    if not context.version("jupyter-core") or _prefers_environment(context):
+    if not context.version("jupyter-core"):
         return
-    names = {spec.name for spec in context.prefix.kernelspecs}
+    own = {spec.name for spec in context.prefix.kernelspecs}
     trouble: list[Unreadable] = []
-    for spec in read_kernelspecs(_user_folder(context), trouble):
-        program = _interpreter(spec)
-        if spec.name in names and program and not _same(context, program):
-            yield Problem(
-                "warning",
-                tr("the kernel `{name}` in the home folder hides this environment's", name=spec.name),
-                "kernelspec",
-                (Found(program, "", str(spec.file)),),
-                (_unshadowed(spec, program),),
-            )
+    for folder, title, cure in _before_the_environments(context):
+        for spec in read_kernelspecs(folder, trouble):
+            program = _interpreter(spec)
+            if spec.name in own and program and not _same(context, program):
+                yield Problem(
+                    "warning",
+                    title.format(name=spec.name),
+                    "kernelspec",
+                    (Found(program, "", str(spec.file)),),
+                    (cure or _unshadowed(spec, program),),
+                )
     context.trouble.extend(trouble)
+
+
+def _before_the_environments(context: Context) -> Iterator[tuple[Path, str, Command | None]]:
+    """Yield the folders of kernels that Jupyter looks into first: the folder, the title, the cure."""
+    for entry in dict.fromkeys(context.environ.get("JUPYTER_PATH", "").split(os.pathsep)):
+        if entry and not Path(entry).is_relative_to(context.prefix.path):
+            title = tr("the kernel `{name}` in JUPYTER_PATH hides this environment's")
+            yield Path(entry) / "kernels", title, fixes.unset("JUPYTER_PATH")
+    if not _prefers_environment(context):
+        title = tr("the kernel `{name}` in the home folder hides this environment's")
+        yield _user_folder(context), title, None
 
 
 def user_kernels_gone(context: Context) -> Iterator[Problem]:

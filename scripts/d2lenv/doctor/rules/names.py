@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -20,7 +23,9 @@ from d2lenv.doctor.model import (
     joined,
 )
 from d2lenv.facts import d2l as releases
+from d2lenv.facts import platforms
 from d2lenv.facts import torch as matrix
+from d2lenv.prefix.contents.text import read_optional
 
 # Import name → (name on the Python package index, name in conda), as far as the three differ.
 _NAMES = {
@@ -36,6 +41,7 @@ _NAMES = {
 }
 
 # Distributions whose import folder is known; a folder that is gone means a half-removed package.
+_VERSION_LIMIT = 64 << 10
 _FOLDERS = ("torch", "torchvision", "torchaudio", "numpy", "d2l", "matplotlib", "pandas", "scipy", "requests")
 
 
@@ -170,7 +176,7 @@ def half_removed(context: Context) -> Iterator[Problem]:
                 tr("there is a folder `{name}`, but no package manager knows it", name=name),
                 name,
                 (Found(name, "", str(place.folder / name)),),
-                (fixes.install(context, (CONDA_NAMES.get(name, name),), (name,)),),
+                (_recorded_again(context, name, place.folder),),
             )
 
 
@@ -179,6 +185,15 @@ def _again(context: Context, name: str, version: str, conda: bool) -> Command:
         return fixes.reinstall(context, CONDA_NAMES.get(name, name))
     spec = f"{name}=={version.partition('+')[0]}" if version else name
     return fixes.pip_install(context, spec, options=("--force-reinstall", "--no-deps"))
+
+
+def _recorded_again(context: Context, name: str, site: Path) -> Command:
+    """Install the version that the folder has, so that its record is there again."""
+    text = read_optional(site / name / "version.py", _VERSION_LIMIT, context.trouble)
+    match = re.search(r"^__version__ = ['\"]([\w.]{1,32})", text, re.MULTILINE)
+    spec = f"{name}=={match[1]}" if match else name
+    conda = spec.replace(name, CONDA_NAMES.get(name, name), 1).replace("==", "=")
+    return fixes.install(context, (conda,), (spec,))
 
 
 def leftovers(context: Context) -> Iterator[Problem]:
@@ -206,7 +221,7 @@ def python_gone(context: Context) -> Iterator[Problem]:
     if prefix.kind == "unknown":
         return
     home = prefix.config.get("home", "")
-    if prefix.python is None or not prefix.python.exists():
+    if prefix.python is None or not prefix.python.exists() or _cannot_start(context, prefix.python):
         yield Problem(
             "error",
             tr("the Python of this environment is gone"),
@@ -215,6 +230,13 @@ def python_gone(context: Context) -> Iterator[Problem]:
             + ((Found("home", "", home),) if home else ()),
             (fixes.anew(context),),
         )
+
+
+def _cannot_start(context: Context, python: Path) -> bool:
+    """Return True for a program of this system that may not be run: a copy that lost its permissions."""
+    system = platforms.system_of(context.prefix.platform)
+    here = system is None or system.name == context.machine.system
+    return os.name != "nt" and here and not os.access(python, os.X_OK)
 
 
 def not_an_environment(context: Context) -> Iterator[Problem]:

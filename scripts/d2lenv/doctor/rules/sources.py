@@ -23,12 +23,15 @@ from d2lenv.doctor.model import (
     joined,
 )
 from d2lenv.facts import torch as matrix
+from d2lenv.facts.names import LOADED_BY_NOTEBOOKS
 from d2lenv.prefix.contents.distributions import read_record, read_site
 from d2lenv.prefix.contents.model import CondaPackage, Distribution, Unreadable
+from d2lenv.prefix.contents.text import exists
 
 _HASH_LIMIT = 64 << 20
 _MOST_HASHED = 200
 _WATCHED = (*TRIO, "numpy")
+_LOADED = LOADED_BY_NOTEBOOKS | {*_WATCHED, "d2l", "matplotlib", "pandas", "scipy"}
 
 
 def _sides(context: Context) -> tuple[dict[str, CondaPackage], dict[str, Distribution]]:
@@ -207,18 +210,32 @@ def pythonpath(context: Context) -> Iterator[Problem]:
     for entry in dict.fromkeys(context.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if not entry:
             continue
-        shadows = _shadows(context, Path(entry))
-        if shadows:
+        shadows = [(item.name, from_distribution(item)) for item in _shadows(context, Path(entry))]
+        modules = [(path.name, Found(path.name, "", str(path))) for path in _modules(Path(entry))]
+        if shadows := shadows or modules:
             yield Problem(
-                "warning",
+                # A package may be the right one all the same; a file of that name is not.
+                "error" if shadows is modules else "warning",
                 tr(
-                    "PYTHONPATH shadows this environment's {names}",
-                    names=joined(item.name for item in shadows),
+                    "PYTHONPATH shadows this environment's {names}", names=joined(name for name, _ in shadows)
                 ),
-                shadows[0].key,
-                tuple(from_distribution(item) for item in shadows),
+                shadows[0][0],
+                tuple(found for _, found in shadows),
                 (fixes.unset("PYTHONPATH"),),
             )
+
+
+def _modules(folder: Path) -> list[Path]:
+    """Return modules and packages of ``folder`` that are called like one that the notebooks load."""
+    try:
+        names = sorted(folder.iterdir())
+    except (OSError, ValueError):
+        return []
+    return [
+        path
+        for path in names
+        if path.name.removesuffix(".py") in _LOADED and (path.suffix == ".py" or exists(path / "__init__.py"))
+    ]
 
 
 def _shadows(context: Context, folder: Path) -> list[Distribution]:

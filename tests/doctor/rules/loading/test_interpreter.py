@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -148,3 +149,28 @@ def test_uv_gives_a_real_environment_its_python_back(tmp_path: Path) -> None:
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "7\n"
     found = doctor.examine(Context(read_prefix(venv), LINUX, NO_GPU))
     assert "D2L008" not in {finding.code for finding in found}
+
+
+def test_an_environment_without_its_configuration_is_an_error(env: Environment) -> None:
+    env.book()
+    link(env, "python3.10")
+    (env.path / "pyvenv.cfg").unlink()
+    found = env.findings()["D2L039"]
+    assert found.severity == "error"
+    assert commands(found) == [f"uv venv --allow-existing --python 3.10 {env.path}"]
+    # A Python that is no environment has its own library there.
+    env.file("lib/python3.10/os.py")
+    assert "D2L039" not in env.findings()
+
+
+def test_an_empty_folder_without_a_configuration_is_nothing(env: Environment) -> None:
+    link(env, "python3.10")
+    (env.path / "pyvenv.cfg").unlink()
+    assert "D2L039" not in env.findings()
+
+
+def test_a_python_that_may_not_be_run_is_as_good_as_gone(env: Environment) -> None:
+    (env.path / "bin" / "python").chmod(0o644)
+    assert env.findings()["D2L006"].severity == "error"
+    foreign = dataclasses.replace(LINUX, system="Windows")
+    assert "D2L006" not in env.findings(machine=foreign)

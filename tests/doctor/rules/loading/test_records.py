@@ -115,3 +115,11 @@ def test_the_same_content_does_no_harm(env: Environment) -> None:
     for name in ("opencv-python", "opencv-python-headless"):
         (env.dist(name, "4.9.0", module="cv2") / "RECORD").write_text("cv2/x.py,sha256=same,7\n")
     assert "D2L019" not in env.findings()
+
+
+def test_an_emptied_module_is_as_good_as_missing(env: Environment) -> None:
+    metadata = env.site / "torch-2.0.1.dist-info" / "RECORD"
+    metadata.write_text(
+        metadata.read_text().replace("torch/__init__.py,sha256=x,0", "torch/__init__.py,sha256=x,9")
+    )
+    assert env.findings()["D2L018"].severity == "error"

@@ -232,3 +232,18 @@ def test_https_to_a_proxy_on_this_computer_is_found(env: Environment) -> None:
     assert commands(found) == ["export https_proxy=http://127.0.0.1:7890"]
     machine = dataclasses.replace(LINUX, proxies={"https_proxy": "https://proxy.example.org:8443"})
     assert "D2L075" not in env.findings(machine=machine)
+
+
+def test_pythonhome_is_right_for_one_python_at_most(env: Environment) -> None:
+    assert commands(env.findings(environ={"PYTHONHOME": "/usr"})["D2L049"]) == ["unset PYTHONHOME"]
+    assert "D2L049" not in env.findings(environ={"PYTHONHOME": ""})
+
+
+def test_a_module_on_pythonpath_hides_the_installed_one(env: Environment, folder: Path) -> None:
+    (folder / "torch.py").write_text("")
+    (folder / "mine.py").write_text("")
+    found = env.findings(environ={"PYTHONPATH": str(folder)})["D2L014"]
+    assert found.severity == "error"
+    assert [item.what for item in found.found] == ["torch.py"]
+    (folder / "torch.py").unlink()
+    assert "D2L014" not in env.findings(environ={"PYTHONPATH": f"{folder}:{folder / 'none'}"})

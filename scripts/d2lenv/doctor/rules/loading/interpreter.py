@@ -43,6 +43,24 @@ def python_replaced(context: Context) -> Iterator[Problem]:
     )
 
 
+def configuration_gone(context: Context) -> Iterator[Problem]:
+    """The file `pyvenv.cfg` of this virtual environment is gone. Without it Python takes itself for the one
+    that it was made from and looks for packages there: every import of what is installed here fails."""
+    prefix = context.prefix
+    if prefix.kind != "python" or prefix.python is None or not prefix.python.is_symlink():
+        return
+    for site in prefix.sites:
+        if site.distributions and not (site.folder.parent / "os.py").exists() and prefix.python_minor:
+            yield Problem(
+                "error",
+                tr("the file {name} of this environment is gone", name="pyvenv.cfg"),
+                "python",
+                (Found("pyvenv.cfg", "", str(prefix.path / "pyvenv.cfg")),),
+                (fixes.python_again(context, prefix.python_minor),),
+            )
+            return
+
+
 def moved(context: Context) -> Iterator[Problem]:
     """The environment was moved or copied. Its programs (`jupyter`, `pip`) still name the old place: they do
     not start (`bad interpreter`, `cannot execute: required file not found`), or they start another

@@ -82,7 +82,8 @@ def _damage(context: Context, distribution: Distribution) -> Damage:
         except ValueError:
             continue
         if size and have != int(size):
-            found.changed.append(name)
+            # Nobody empties a module on purpose.
+            (found.changed if have else found.missing).append(name)
     if found.changed:
         shared = _claimed_by_others(context, distribution, found.changed)
         found.changed = [name for name in found.changed if name not in shared]

@@ -185,6 +185,21 @@ def _modules(context: Context) -> frozenset[str]:
     return frozenset(names)
 
 
+def python_home(context: Context) -> Iterator[Problem]:
+    """PYTHONHOME tells every Python where its own library is. It is right for one Python at most: another one
+    that is started with it stops with `No module named 'encodings'` or takes the modules of another
+    version."""
+    home = context.environ.get("PYTHONHOME", "")
+    if home:
+        yield Problem(
+            "error",
+            tr("PYTHONHOME is set"),
+            "python",
+            (Found("PYTHONHOME", "", home),),
+            (fixes.unset("PYTHONHOME"),),
+        )
+
+
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
 
