@@ -7,7 +7,7 @@ import pytest
 
 import datakit
 from d2lenv.data import store
-from d2lenv.data.prepare import Prepared, altered, prepare, stamps, variables
+from d2lenv.data.prepare import Prepared, altered, prepare, stamps, variables, watched
 from d2lenv.data.table import needs_of
 
 
@@ -95,3 +95,13 @@ def test_a_run_that_writes_through_a_link_is_noticed(tmp_path: Path, shared: Pat
         file.write(b"more")
     (shared / datakit.WEIGHTS).unlink()
     assert sorted(file.path for file in altered(shared, before)) == [datakit.WEIGHTS, "words.txt"]
+
+
+def test_a_run_is_told_which_data_set_to_fetch_again(tmp_path: Path, shared: Path) -> None:
+    needs = needs_of(datakit.table(), "en", "chapter_words/words.ipynb")
+    said: list[str] = []
+    with watched(shared, needs, said.append):
+        (shared / "words.txt").write_bytes(b"changed")
+    assert said == [f"a notebook has changed words.txt in {shared}: d2lenv data get words"]
+    with watched(shared, needs, pytest.fail):
+        (shared / "unused.zip").write_bytes(b"changed")

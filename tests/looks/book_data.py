@@ -4,8 +4,8 @@
 
 BOOK is a checkout of d2l-ai/d2l-pytorch-colab, d2l-ai/d2l-zh-pytorch-colab or
 deep-learning-with-pytorch/dlwpt-code, PREFIX a built environment with the d2l and torchvision of that book
-(`d2lenv build cuda`, `d2lenv build zh`). Without `--write` the committed table is compared: exit status 1
-when it is another one.
+(`d2lenv build cuda`, `d2lenv build zh`). `--torchvision PREFIX` asks the torchvision of a further one
+(`modern`). Without `--write` the committed table is compared: exit status 1 when it is another one.
 
 Addresses and digests come from `d2l.DATA_HUB`, from what notebooks add to it, and from torchvision's tables.
 A notebook needs a file when code that runs names it: its cells, and the functions and classes of the notebook
@@ -75,9 +75,13 @@ def add(files: Files, path: str, algorithm: str, digest: str, url: str, source: 
 
 
 def of_wheels(files: Files, told: Mapping[str, Any]) -> None:
-    vision, library = f"torchvision {told['torchvision']}", f"d2l {told['d2l']}"
     for name, (url, sha1) in told["hub"].items():
-        add(files, url.rpartition("/")[2], "sha1", sha1, url, library, name)
+        add(files, url.rpartition("/")[2], "sha1", sha1, url, f"d2l {told['d2l']}", name)
+    of_torchvision(files, told)
+
+
+def of_torchvision(files: Files, told: Mapping[str, Any]) -> None:
+    vision = f"torchvision {told['torchvision'].partition('+')[0]}"
     for name, row in told["mnist"].items():
         for resource, md5 in row["resources"]:
             for mirror in row["mirrors"]:
@@ -305,21 +309,28 @@ def laid_out(table: Mapping[str, Any]) -> str:
     return '{"sets": [\n' + ",\n".join(sets) + '],\n "needs": {\n' + ",\n".join(needs) + "}}\n"
 
 
+def asked(prefix: Path) -> Mapping[str, Any]:
+    """Return what d2l and torchvision of a prefix say of themselves."""
+    done = run([prefix / "bin" / "python", "-I", "-c", ASK, *MODELS], timeout_s=300)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return dict(json.loads(done.stdout))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for book in ("en", "zh", "dlwpt"):
         parser.add_argument(f"--{book}", nargs=2, required=True, type=Path, metavar=("BOOK", "PREFIX"))
+    parser.add_argument("--torchvision", nargs="*", default=[], type=Path, metavar="PREFIX")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     files: Files = {}
     told: dict[str, Any] = {}
     for book in ("en", "zh", "dlwpt"):
-        _, prefix = getattr(given, book)
-        done = run([prefix / "bin" / "python", "-I", "-c", ASK, *MODELS], timeout_s=300)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        told[book] = json.loads(done.stdout)
+        told[book] = asked(getattr(given, book)[1])
         of_wheels(files, told[book])
+    for prefix in given.torchvision:
+        of_torchvision(files, asked(prefix))
     needs = {book: derive(book, getattr(given, book)[0], told[book], files) for book in told}
     text = laid_out({"sets": rows_of(files), "needs": needs})
     if given.write:

@@ -208,7 +208,8 @@ def run(
         chosen=sum(not one.why_not for one in chosen),
     )
     if todo:
-        with watching(len(todo)) as on_event:
+        needs = [need for one in todo for need in _needs(asked, one)]
+        with watching(len(todo)) as on_event, prepare.watched(asked.data, needs, say):
             done = _run(done, todo, keys, known, wish, report, on_event)
     return replace(
         done,

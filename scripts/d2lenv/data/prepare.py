@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,3 +131,21 @@ def altered(shared: Path, before: Before) -> tuple[DataFile, ...]:
     """
     touched = [file for file, stamp in before.items() if store.stamp_of(shared / file.path) != stamp]
     return tuple(file for file in touched if store.state(shared, file) != "present")
+
+
+@contextmanager
+def watched(shared: Path, needs: Iterable[Need], say: Callable[[str], None]) -> Iterator[None]:
+    """Say after the body which files of the shared folder it has changed."""
+    before = stamps(shared, store.files_of(dict.fromkeys(need.dataset for need in needs)))
+    try:
+        yield
+    finally:
+        for file in altered(shared, before):
+            say(
+                tr(
+                    "a notebook has changed {path} in {folder}: d2lenv data get {name}",
+                    path=file.path,
+                    folder=shared,
+                    name=next(need.dataset.name for need in needs if file in need.dataset.files),
+                )
+            )

@@ -105,10 +105,12 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     )
     with bars.Progress(*columns, console=console.err(), transient=True) as shown:
         tasks: dict[DataFile, bars.TaskID] = {}
+        begun = count(1)
 
         def on_progress(event: Progress) -> None:
             if event.kind == "begun":
-                tasks[event.file] = shown.add_task(event.file.path, total=event.size)
+                text = f"{next(begun)}/{event.of} {event.file.path}"
+                tasks[event.file] = shown.add_task(text, total=event.size)
             elif event.kind == "bytes" and event.file in tasks:
                 shown.update(tasks[event.file], completed=event.count, total=event.size)
             elif event.file in tasks:
