@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from d2lenv.base.messages import mark
+
 
 @dataclass(frozen=True)
 class BookBug:
@@ -38,6 +40,50 @@ BUGS: tuple[BookBug, ...] = ()
 def find(book: str, notebook: str, error: str) -> BookBug | None:
     """Return the fault that explains ``error``; None if none does."""
     return next(
-        (bug for bug in BUGS if (bug.book, bug.notebook) == (book, notebook) and re.match(bug.error, error)),
+        (
+            bug
+            for bug in (*BUGS, *NEWER_PACKAGES)
+            if (bug.book, bug.notebook) == (book, notebook) and re.match(bug.error, error)
+        ),
         None,
     )
+
+
+_STEM = r"TypeError: (Axes\.)?stem\(\) got an unexpected keyword argument 'use_line_collection'"
+_NO_STEM = mark(
+    "matplotlib 3.8 took this argument of `stem` away: delete `use_line_collection=True` from the call"
+)
+
+NEWER_PACKAGES: tuple[BookBug, ...] = (
+    BookBug(
+        "en",
+        "chapter_appendix-mathematics-for-deep-learning/distributions.ipynb",
+        6,
+        _STEM,
+        _NO_STEM,
+        "2026-11-24",
+        ("modern",),
+    ),
+    BookBug(
+        "en",
+        "chapter_appendix-mathematics-for-deep-learning/random-variables.ipynb",
+        8,
+        _STEM,
+        _NO_STEM,
+        "2026-11-24",
+        ("modern",),
+    ),
+    BookBug(
+        "zh",
+        "chapter_preliminaries/pandas.ipynb",
+        6,
+        r'TypeError: can only concatenate str \(not "int"\) to str',
+        mark(
+            "the mean of a column of text, which pandas 2 refuses (Python 3.12 and newer have it): write "
+            "`inputs.mean(numeric_only=True)`"
+        ),
+        "2026-11-24",
+        ("zh-modern",),
+    ),
+)
+"""What the books' own lines break on in environments whose packages are newer than the books ask for."""
