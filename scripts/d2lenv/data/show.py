@@ -54,7 +54,7 @@ def listed(table: Table, sets: Sequence[DataSet], states: Mapping[DataFile, Stat
                 state_text(state_of(dataset, states)),
             )
         )
-    headers = (tr("data set"), tr("size"), tr("notebooks"), tr("chapters"), tr("here"))
+    headers = (tr("data set"), tr("size"), tr("needed by"), tr("chapters"), tr("here"))
     console.print_table(headers, rows, title=tr("data in {folder}", folder=folder))
     console.say(
         tr("{plan}; `d2lenv data get NAME` fetches one, `--only CHAPTER` a chapter's", plan=_amount(sets))
