@@ -26,6 +26,7 @@ from packaging.version import InvalidVersion, Version
 from d2lenv import doctor
 from d2lenv.data import show
 from d2lenv.data import table as data
+from d2lenv.doctor import fitting
 from d2lenv.doctor.rules import (
     d2l,
     drift,
@@ -42,7 +43,7 @@ from d2lenv.doctor.rules import (
 from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
-from d2lenv.facts import platforms
+from d2lenv.facts import gpus, platforms
 from d2lenv.facts.datasets import LICENCES
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
@@ -305,6 +306,26 @@ def package_table(language: Language) -> Iterator[str]:
         yield f"| `{name}` | {' | '.join(cells)} |"
 
 
+def gpu_table(language: Language) -> Iterator[str]:
+    """Which environment computes on which GPU, and the oldest driver of each."""
+    words = {"yes": "✓", "no": "–", "in part": "✓"}
+    here = fitting.fits(workspace.load(ROOT))
+    head = (
+        ("GPU", "driver for Linux from", "for Windows from")
+        if language == "en"
+        else ("GPU", "Linux 驱动不低于", "Windows 驱动不低于")
+    )
+    yield f"| {head[0]} | {' | '.join(f'`{one.name}`' for one in here)} |"
+    yield "|---|" + "---|" * len(here)
+    for family in gpus.FAMILIES:
+        numbers = ", ".join(f"{major}.{minor}" for major, minor in family.capabilities)
+        examples = "; ".join(filter(None, (family.examples, numbers)))
+        cells = [words[one.uses(family, family.capabilities)] for one in here]
+        yield f"| {family.title}{f' ({examples})' if examples else ''} | {' | '.join(cells)} |"
+    for text, system in ((head[1], "Linux"), (head[2], "Windows")):
+        yield f"| {text} | {' | '.join(fitting.drivers(one).get(system, '–') for one in here)} |"
+
+
 @contextmanager
 def speaking(language: Language) -> Iterator[None]:
     before = os.environ.get("D2LENV_LANG")
@@ -401,6 +422,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
         for name, make in (
             ("environments", environment_table),
             ("packages", package_table),
+            ("gpus", gpu_table),
             ("exports", export_table),
             ("errors", error_sections),
         )

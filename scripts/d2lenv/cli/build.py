@@ -15,11 +15,11 @@ from d2lenv.cli import shared
     short_help=mark("Build an environment on this machine."),
     help=mark(
         "Build an environment from its lock: with pixi, with py-rattler, or from wheels. An up-to-date one "
-        "is used again at once.\n\n"
+        "is used again at once. Without a name the one that fits this machine's GPU and driver is built.\n\n"
         "Example: d2lenv build cuda --engine wheels"
     ),
 )
-@click.argument("environment")
+@click.argument("environment", required=False)
 @shared.engine
 @shared.option(
     "--prefix",
@@ -41,12 +41,19 @@ from d2lenv.cli import shared
 @shared.as_json
 @click.pass_obj
 def build(
-    place: shared.Place, /, environment: str, no_space_check: bool, as_json: bool, **how: Any
+    place: shared.Place, /, environment: str | None, no_space_check: bool, as_json: bool, **how: Any
 ) -> None:  # `how`: as engines.build.build takes it
     from d2lenv.base.console import note, print_json
     from d2lenv.engines import build
 
-    built = build.build(place.workspace(), environment, check_space=not no_space_check, say=note, **how)
+    workspace = place.workspace()
+    if environment is None:
+        from d2lenv.doctor import fitting
+
+        advice = fitting.for_this_machine(workspace)
+        note(str(advice))
+        environment = advice.environment
+    built = build.build(workspace, environment, check_space=not no_space_check, say=note, **how)
     if as_json:
         print_json("build", True, built.as_json())
     else:

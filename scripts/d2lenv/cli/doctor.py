@@ -18,7 +18,9 @@ from d2lenv.cli import shared
 )
 @click.argument("words", nargs=-1, metavar="[PREFIX|ENV]")
 @shared.option(
-    "--plan", is_flag=True, help=mark("Judge what is about to be installed: python=3.12 d2l==0.17.6.")
+    "--plan",
+    is_flag=True,
+    help=mark("Judge what is about to be installed: python=3.12 d2l==0.17.6, or gpu=rtx-4090."),
 )
 @shared.option("--deep", is_flag=True, help=mark("Also start its Python, import torch and use the GPU."))
 @shared.option(
@@ -47,7 +49,7 @@ def doctor(
     from d2lenv.doctor import command
 
     if plan:
-        return command.plan(words, as_json)
+        return command.plan(words, place.given, as_json)
     name = words[0] if words else None
     asked = command.Asked(
         deep=deep, imports=imports, fix=fix, yes=yes, as_json=as_json, everything=everything

@@ -74,6 +74,8 @@ def lab(
     from d2lenv.learn import preparation, server
     from d2lenv.prefix import locations
 
+    if prefix is None and environment == "default":
+        _say_what_fits(place)
     prefix = (prefix or preparation.find_or_build(place.workspace(), environment, note)).absolute()
     root = place.root()
     lab = preparation.prepare(
@@ -84,6 +86,19 @@ def lab(
     status = server.run(lab, os.environ, lambda running: _print_running(running, as_json))
     note(tr("the lab has ended, and its kernels with it"))
     return status
+
+
+def _say_what_fits(place: shared.Place) -> None:
+    """Say which environment would use this machine's GPU; costs nothing where there is no sign of one."""
+    from d2lenv.base.console import note
+    from d2lenv.doctor.probe import hardware
+
+    if hardware.driver_signs(os.environ, place.root()):
+        from d2lenv.doctor import fitting
+
+        advice = fitting.for_this_machine(place.workspace())
+        if advice.environment != "cpu":
+            note(tr("{advice}; `d2lenv lab {name}` opens it", advice=advice, name=advice.environment))
 
 
 def _print_running(running: RunningLab, as_json: bool) -> None:

@@ -133,6 +133,7 @@ PLANNED: tuple[tuple[str, Callable[[Plan], Iterable[Problem]]], ...] = (
     ("D2L106", plan.plan_unknown),
     ("D2L107", plan.plan_name),
     ("D2L108", plan.plan_platform),
+    ("D2L109", plan.plan_gpu),
 )
 """Stable code → finding of ``--plan``."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from d2lenv.base.console import print_json
 from d2lenv.base.errors import FAILED
-from d2lenv.doctor import causes, examine_plan, show
+from d2lenv.doctor import causes, examine_plan, fitting, show
 from d2lenv.doctor import examine as examine_context
 from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Context, Finding
@@ -21,6 +21,7 @@ from d2lenv.doctor.probe import imports as importing
 from d2lenv.doctor.rules import plan as planning
 from d2lenv.facts import platforms
 from d2lenv.prefix import lookup
+from d2lenv.workspace import manifest
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,28 @@ def _probe(context: Context) -> tuple[probing.Probe, ...]:
     return probing.probe(prefix.python, wanted)
 
 
-def plan(words: tuple[str, ...], as_json: bool) -> int:
+def _fits(words: tuple[str, ...], root: Path | None) -> tuple[fitting.Fit, ...]:
+    """Return what the workspace's environments run on, if a GPU is asked about.
+
+    Raises:
+        D2lEnvError: if there is no workspace.
+    """
+    if not any(word.startswith("gpu=") for word in words):
+        return ()
+    return fitting.fits(manifest.load(root if root is not None else manifest.find(Path.cwd())))
+
+
+def plan(words: tuple[str, ...], root: Path | None, as_json: bool) -> int:
     """Judge a planned installation.
+
+    Args:
+        root: the workspace that the user named.
 
     Raises:
         D2lEnvError: a word is not something to install.
     """
-    findings = examine_plan(planning.parse(words, platforms.of_machine(sys.platform, machine.machine())))
+    here = platforms.of_machine(sys.platform, machine.machine())
+    findings = examine_plan(planning.parse(words, here, _fits(words, root)))
     if as_json:
         data = {"findings": show.findings_json(findings)}
         print_json("doctor --plan", not show.failed(findings, ()), data)

@@ -137,17 +137,6 @@ _RELEASE_DRIVER = {
     "13.0": ("580.65.06", "580"),
 }
 
-FAMILIES = {
-    3: "Kepler",
-    5: "Maxwell",
-    6: "Pascal",
-    7: "Volta/Turing",
-    8: "Ampere/Ada",
-    9: "Hopper",
-    10: "Blackwell",
-    12: "Blackwell",
-}
-
 
 def release(torch: str) -> TorchRelease | None:
     """The release called ``torch`` (``2.0.1``), ``None`` when it is not in the table."""

@@ -100,11 +100,10 @@ def test_hopper_is_sent_to_the_cuda12_environment(env: Environment) -> None:
     assert not found.safe
 
 
-def test_blackwell_is_sent_to_cuda_12_8(env: Environment) -> None:
-    assert (
-        "torch==2.7.0 torchvision==0.22.0 --index-url https://download.pytorch.org/whl/cu128"
-        in commands(env.findings(gpu=RTX5090)["D2L063"])[0]
-    )
+def test_blackwell_is_sent_to_modern_and_cuda_12_8(env: Environment) -> None:
+    ours, theirs = commands(env.findings(gpu=RTX5090)["D2L063"])
+    assert "`modern`" in ours
+    assert "torch==2.7.0 torchvision==0.22.0 --index-url https://download.pytorch.org/whl/cu128" in theirs
 
 
 def test_an_architecture_is_not_judged_where_the_build_is_unknown(env: Environment) -> None:

@@ -9,7 +9,7 @@ from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, joined, parsed
 from d2lenv.doctor.probe.hardware import Device
-from d2lenv.facts import platforms
+from d2lenv.facts import gpus, platforms
 from d2lenv.facts import torch as matrix
 
 _WANTED_MEMORY = 8 * 10**9
@@ -105,7 +105,7 @@ def architecture_missing(context: Context) -> Iterator[Problem]:
             (
                 Found(
                     device.name,
-                    f"sm_{_number(device)} {matrix.FAMILIES.get(device.capability[0], '')}".strip(),
+                    f"sm_{_number(device)} {gpus.family_of(device.capability)}".strip(),
                 ),
                 Found("torch", joined(f"sm_{n}" for n in known.numbers), str(context.builds["torch"].file)),
             ),
@@ -120,6 +120,10 @@ def _number(device: Device) -> str:
 def _serving(context: Context, installed: str, capability: tuple[int, int]) -> Iterator[Command]:
     if capability[0] == 9:
         yield Command(text=tr("build the environment `cuda12` (CUDA 12.1, torch 2.3), which serves Hopper"))
+    if capability[0] >= 10:
+        yield Command(
+            text=tr("build the environment `modern` (CUDA 12.8, torch 2.10), which serves Blackwell")
+        )
     prefix = context.prefix
     serving = matrix.serving(capability, installed, prefix.python_minor, prefix.platform)
     if serving is None:

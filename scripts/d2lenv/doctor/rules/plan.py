@@ -13,10 +13,11 @@ from packaging.version import Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.doctor.fitting import Fit
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import d2l as releases
-from d2lenv.facts import platforms
+from d2lenv.facts import gpus, platforms
 from d2lenv.facts import torch as matrix
 from d2lenv.workspace import keys
 
@@ -31,11 +32,15 @@ class Plan:
         python: ``3.12``; empty when not said.
         platform: conda subdir.
         specs: normalised name → what is asked for.
+        gpu: as the person calls it; empty when not said.
+        fits: what this project's environments can run on; asked for with a GPU alone.
     """
 
     python: str
     platform: str
     specs: Mapping[str, SpecifierSet]
+    gpu: str = ""
+    fits: tuple[Fit, ...] = ()
 
     def pinned(self, name: str) -> str:
         """The one version that is asked for, empty when there is none."""
@@ -51,16 +56,18 @@ class Plan:
         return max(allowed, key=Version, default="")
 
 
-def parse(words: tuple[str, ...], platform: str) -> Plan:
+def parse(words: tuple[str, ...], platform: str, fits: tuple[Fit, ...] = ()) -> Plan:
     """Read ``python=3.12 d2l==0.17.6 platform=win-64``.
 
     Raises:
         D2lEnvError: a word is not a requirement.
     """
-    python, specs = "", {}
+    python, gpu, specs = "", "", {}
     for word in words:
         if match := re.fullmatch(r"python={1,2}(\d\.\d{1,3})(\.\d+)?", word):
             python = match.group(1)
+        elif match := re.fullmatch(r"gpu=(.{1,40})", word):
+            gpu = _gpu(match.group(1))
         elif match := re.fullmatch(r"platform=([\w-]+)", word):
             platform = _subdir(match.group(1))
         else:
@@ -79,7 +86,23 @@ def parse(words: tuple[str, ...], platform: str) -> Plan:
     # conda's name for it; D2L107 tells who means pip's.
     if "pytorch" in specs:
         specs.setdefault("torch", specs["pytorch"])
-    return Plan(python, platform, specs)
+    return Plan(python, platform, specs, gpu, fits)
+
+
+def _gpu(words: str) -> str:
+    """Return the words for a GPU if a family is known by them.
+
+    Raises:
+        D2lEnvError: if none is.
+    """
+    if gpus.named(words) is None:
+        names = ", ".join(family.title for family in gpus.FAMILIES)
+        raise D2lEnvError(
+            tr("no GPU is known as {name}", name=repr(words)),
+            fix=tr("say it as rtx-4090, sm_89 or 8.9, or take a family: {names}", names=names),
+            status=USAGE,
+        )
+    return words
 
 
 def _subdir(name: str) -> str:
@@ -186,6 +209,33 @@ def plan_platform(plan: Plan) -> Iterator[Problem]:
         )
 
 
+def plan_gpu(plan: Plan) -> Iterator[Problem]:
+    """PyTorch holds machine code for certain GPU generations, and each environment of this project has
+    another PyTorch. On a GPU without code the first operation fails with `no kernel image is available for
+    execution on the device`."""
+    meant = gpus.named(plan.gpu) if plan.gpu else None
+    if meant is None:
+        return
+    family, capabilities = meant
+    using = [one for one in plan.fits if one.uses(family, capabilities) != "no"]
+    if family.maker in ("AMD", "Intel"):
+        title = tr(
+            "no environment here uses a GPU of {maker}: they compute on the CPU there", maker=family.maker
+        )
+        yield Problem("warning", title, "gpu")
+    elif using:
+        title = tr("{gpu}: {names}", gpu=family.title, names=joined(one.name for one in using))
+        yield Problem("info", title, "gpu", tuple(_fit_row(one) for one in using))
+    else:
+        yield Problem("error", tr("{gpu}: no environment here has code for it", gpu=family.title), "gpu")
+
+
+def _fit_row(one: Fit) -> Found:
+    driver = matrix.minimum_driver(one.cuda, False) if one.cuda else ""
+    build = f"torch {one.torch}, CUDA {one.cuda}" if one.cuda else f"torch {one.torch}"
+    return Found(one.name, f"{build}, {tr('driver')} ≥ {driver}" if driver else build)
+
+
 def plan_name(plan: Plan) -> Iterator[Problem]:
     """conda calls it `pytorch`. On the Python package index that name belongs to an empty placeholder: pip
     and uv want `torch`."""
@@ -281,6 +331,8 @@ def plan_inline(plan: Plan) -> Iterator[Problem]:
 def plan_unknown(plan: Plan) -> Iterator[Problem]:
     """The doctor knows the releases of torch from 1.12.0 and of d2l from 0.17.0, on four platforms. What was
     asked for otherwise was not judged."""
+    if plan.gpu and not plan.specs and not plan.python:
+        return  # only the GPU was asked about
     unknown = [
         name
         for name, known in (("d2l", releases.RELEASES), ("torch", matrix.RELEASES))
