@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from d2lenv.base import console
-from d2lenv.base.messages import printable, tr, translated, trn
+from d2lenv.base.messages import tr, translated, trn
 from d2lenv.books.classes import CLASSES, EXPLANATIONS, NAMES, Classed
 from d2lenv.books.front import BookRun
 from d2lenv.books.store import Known
+from d2lenv.smoke.report import a_bar_each
 from d2lenv.smoke.results import Event, plain
 
 PAGE, JUNIT, RESULT = "report.html", "junit.xml", "result.json"
@@ -54,28 +55,20 @@ def progress(count: int) -> Iterator[Callable[[Event], None]]:
 
         yield on_line
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     # A name is not cut: two notebooks of a chapter often differ at the end only.
     name = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), BarColumn(bar_width=12), TimeElapsedColumn(), name)
     with Progress(*columns, console=console.err(), transient=True) as bars:
         whole = bars.add_task(pace.line(), total=count)
-        tasks: dict[str, TaskID] = {}
 
-        def on_event(event: Event) -> None:
-            if event.kind == "started":
-                tasks[event.name] = bars.add_task(printable(event.name), total=event.cells)
-            elif event.kind == "cell" and event.name in tasks:
-                bars.update(tasks[event.name], completed=event.cell - 1)
-            elif event.kind == "finished":
-                if event.name in tasks:
-                    bars.remove_task(tasks.pop(event.name))
-                pace.ended += 1
-                bars.update(whole, completed=pace.ended, description=pace.line())
-                _line(event, pace)
+        def on_end(event: Event) -> None:
+            pace.ended += 1
+            bars.update(whole, completed=pace.ended, description=pace.line())
+            _line(event, pace)
 
-        yield on_event
+        yield a_bar_each(bars, on_end)
 
 
 def _line(event: Event, pace: _Pace) -> None:

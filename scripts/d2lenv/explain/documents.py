@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from d2lenv.base.messages import each_language, languages, mark, tr, translated, translations
 from d2lenv.explain import match, rows
 from d2lenv.explain.rows import SHELL, Cause, Row
+from d2lenv.smoke.page import template
 
 
 def sections() -> Iterator[str]:
@@ -49,16 +49,7 @@ def _step(step: str) -> str:
 
 def page() -> str:
     """Return the page that explains in the browser: one file that loads and sends nothing."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("d2lenv"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    templates.globals["t"] = _spans
-    return templates.get_template("explain.html.j2").render(
+    page = template("explain.html.j2", _spans).render(
         languages={_code(name): text for name, text in each_language(mark("English")).items()},
         rows=[_row(row) for row in rows.load()],
         head=match.HEAD,
@@ -68,6 +59,7 @@ def page() -> str:
         quotes=match.QUOTES,
         changed=Markup("").join(f"\\u{ord(c):04x}" for c in (*match.QUOTES, *match.FRAMES)),
     )
+    return page + "\n"
 
 
 def _row(row: Row) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,12 @@ def page(run: SmokeRun, environment: str, differences: Sequence[Difference] = ()
     )
 
 
-def template(name: str) -> jinja2.Template:
-    """Return a template of a page, with ``t`` for texts in all languages."""
+def template(name: str, texts: Callable[[str], Markup] | None = None) -> jinja2.Template:
+    """Return a template of a page, with ``t`` for texts in all languages.
+
+    Args:
+        texts: makes them; the usual way without it.
+    """
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("d2lenv"),
         autoescape=True,
@@ -66,7 +70,7 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    templates.globals["t"] = spans
+    templates.globals["t"] = texts or spans
     return templates.get_template(name)
 
 

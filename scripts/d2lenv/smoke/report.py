@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -22,6 +23,9 @@ from d2lenv.smoke.junit import junit
 from d2lenv.smoke.page import EXECUTED, page
 from d2lenv.smoke.results import Event, NotebookResult, SmokeRun, not_checked, plain
 from d2lenv.workspace.pins import Difference
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PAGE, JUNIT, RESULT = "report.html", "junit.xml", "result.json"
 
@@ -171,26 +175,35 @@ def progress(count: int) -> Iterator[Callable[[Event], None]]:
     if not console.err().is_terminal:
         yield _line
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     name = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), name, BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console.err(), transient=True) as bars:
         total = bars.add_task(tr("notebooks"), total=count)
-        tasks: dict[str, TaskID] = {}
 
-        def on_event(event: Event) -> None:
-            if event.kind == "started":
-                tasks[event.name] = bars.add_task(printable(event.name), total=event.cells)
-            elif event.kind == "cell" and event.name in tasks:
-                bars.update(tasks[event.name], completed=event.cell - 1)
-            elif event.kind == "finished":
-                if event.name in tasks:
-                    bars.remove_task(tasks.pop(event.name))
-                bars.advance(total)
-                _line(event)
+        def on_end(event: Event) -> None:
+            bars.advance(total)
+            _line(event)
 
-        yield on_event
+        yield a_bar_each(bars, on_end)
+
+
+def a_bar_each(bars: Progress, on_end: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return a receiver of events that shows a bar for each notebook while it runs."""
+    tasks: dict[str, TaskID] = {}
+
+    def on_event(event: Event) -> None:
+        if event.kind == "started":
+            tasks[event.name] = bars.add_task(printable(event.name), total=event.cells)
+        elif event.kind == "cell" and event.name in tasks:
+            bars.update(tasks[event.name], completed=event.cell - 1)
+        elif event.kind == "finished":
+            if event.name in tasks:
+                bars.remove_task(tasks.pop(event.name))
+            on_end(event)
+
+    return on_event
 
 
 def _line(event: Event) -> None:
