@@ -71,10 +71,10 @@ def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command works.
+    """The folder that a command works in.
 
     Attributes:
-        given: the folder that ``--workspace`` names; None without it.
+        given: the folder that ``--workspace`` names, None without it.
     """
 
     given: Path | None

@@ -32,7 +32,7 @@ def wanted(
 
     Args:
         reference: a lock file, or a git revision of ``root``.
-        root: the checkout; None where there is none to ask.
+        root: the checkout, None where there is none to ask.
         without: environments that are not exported.
         known: the platforms that pixi.toml has names for.
 

@@ -16,7 +16,7 @@ SHOWN_LINES = 60
 
 
 def report(plan: ExportPlan, result: ExportResult, as_json: bool) -> int:
-    """Print the result; return the exit status."""
+    """Print the result and return the exit status."""
     failed = bool(result.problems or plan.incomplete)
     if as_json:
         print_json("export", not failed, _data(plan, result))

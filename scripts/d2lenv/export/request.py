@@ -10,10 +10,10 @@ class Request:
     """The reader's wishes.
 
     Attributes:
-        names: environments; empty for all that are exported.
-        formats: names of formats; empty for all.
+        names: environments, empty for all that are exported.
+        formats: names of formats, empty for all.
         conda_only: formats without a place for PyPI packages may leave them out.
-        previous: a lock file or git revision to compare the listing with; None for the one on file.
+        previous: a lock file or git revision to compare the listing with, None for the one on file.
         write: write, and do not only compare.
     """
 

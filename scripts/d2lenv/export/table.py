@@ -17,10 +17,10 @@ class CondaPackage:
     Attributes:
         channel: the channel's address without a closing slash.
         subdir: the folder that the archive lies in: the platform's, or ``noarch``.
-        md5, sha256: lower-case hex; empty where the lock has none.
-        size: bytes of the archive; None where the lock does not say.
+        md5, sha256: lower-case hex, empty where the lock has none.
+        size: bytes of the archive, None where the lock does not say.
         depends: match specs as in the channel's index.
-        pypi: the name on the Python package index of what it installs; empty for what is not Python's.
+        pypi: the name on the Python package index of what it installs, empty for what is not Python's.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Wheel:
 
     Attributes:
         name: normalised as the packaging standard has it.
-        md5, sha256: lower-case hex; empty where the lock has none.
+        md5, sha256: lower-case hex, empty where the lock has none.
         requires: its requirements (``Requires-Dist``).
     """
 
@@ -83,7 +83,7 @@ class PlatformTable:
 
     @property
     def needs_note(self) -> tuple[str, ...]:
-        """Return the lines that say for which machines alone the platform is; nothing for a bare subdir."""
+        """Return the lines that say for which machines alone the platform is, nothing for a bare subdir."""
         return ("", f"Only for a machine that has {', '.join(self.needs)}.") if self.needs else ()
 
 
@@ -99,8 +99,8 @@ class EnvironmentTable:
         targets: by platform name.
         digest: sha256 (hex) over the digests of its platforms.
         command: the one that makes the files again.
-        asked: platform → names of the packages that a person asked for; None where no manifest says it.
-        previous: platform → package → version and build of the previous release; None: no such release.
+        asked: platform → names of the packages that a person asked for, None where no manifest says it.
+        previous: platform → package → version and build of the previous release, None without one.
         previous_name: that release's name.
         binder: whether Binder gets this environment.
         beside: wheels that its conda packages have beside them.
@@ -121,7 +121,7 @@ class EnvironmentTable:
 
     @property
     def beside_note(self) -> tuple[str, ...]:
-        """Return the lines that say how to add the wheels beside conda's packages; nothing without any."""
+        """Return the lines that say how to add the wheels beside conda's packages, nothing without any."""
         if not self.beside:
             return ()
         names = ", ".join(f"{pin.name} {pin.version}" for pin in self.beside)
@@ -132,7 +132,7 @@ class EnvironmentTable:
         """Return the line that every exported file carries: its source, and the command that makes it again.
 
         Args:
-            target: the platform that the file is for; None for a file of the whole environment.
+            target: the platform that the file is for, None for a file of the whole environment.
         """
         source = f"{self.environment}/{target.platform}" if target else self.environment
         digest = target.digest if target else self.digest

@@ -65,7 +65,7 @@ def stale(plan: ExportPlan) -> list[str]:
 
 
 def write(plan: ExportPlan) -> tuple[list[str], list[str]]:
-    """Write the files that differ and remove stale ones; return (written, removed).
+    """Write the files that differ, remove stale ones, and return (written, removed).
 
     Raises:
         D2lEnvError: if a file cannot be written or removed.

@@ -22,7 +22,7 @@ class BookBug:
         error: matches the beginning of the error's last line.
         text: the cause and what a reader does about it, marked for translation.
         seen: the date.
-        environments: where it fails; empty for everywhere.
+        environments: where it fails, empty for everywhere.
     """
 
     book: str
@@ -38,7 +38,7 @@ BUGS: tuple[BookBug, ...] = ()
 
 
 def find(book: str, notebook: str, error: str) -> BookBug | None:
-    """Return the fault that explains ``error``; None if none does."""
+    """Return the fault that explains ``error``, None if none does."""
     return next(
         (
             bug

@@ -44,7 +44,7 @@ class Release:
         pins: distribution → the one version that it accepts.
         modules: the names that ``from d2l import <module> as d2l`` takes.
         torch: the torch, torchvision and Python that the book was written with.
-        released: its files; None where their digests were not computed.
+        released: its files, None where their digests were not computed.
     """
 
     edition: Edition
@@ -243,7 +243,7 @@ def released(version: str) -> Released | None:
 
 
 def no_wheel(name: str, version: str, python: str, platform: str) -> bool:
-    """Return True if the index is known to have no wheel; False if it was not looked up."""
+    """Return True if the index is known to have no wheel, False if it was not looked up."""
     pythons = WHEELS.get(f"{name}=={version}", {}).get(platform)
     if pythons is None or not python:
         return False
@@ -259,7 +259,7 @@ def differing(site_packages: Path, wanted: Released) -> dict[str, str]:
         wanted: the files of the installed version.
 
     Returns:
-        path → ``missing``, ``changed`` or ``unreadable``; empty when every file is the released one.
+        path → ``missing``, ``changed`` or ``unreadable``, empty when every file is the released one.
     """
     found: dict[str, str] = {}
     for name, digest in wanted.files.items():

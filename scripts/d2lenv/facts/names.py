@@ -57,7 +57,7 @@ def pypi_name_of(name: str, build: str, purls: Iterable[str]) -> str | None:
     """The name on the Python package index of a conda package, normalised as PEP 503 says.
 
     From the record's own purl where it has one, else from :data:`CONDA_TO_PYPI`, else the same name for
-    a Python extension or a noarch Python package; None for anything else (a C library, a metapackage).
+    a Python extension or a noarch Python package, None for anything else (a C library, a metapackage).
     """
     for purl in purls:
         if purl.startswith(_PURL):

@@ -21,7 +21,7 @@ OPENMP_RUNTIMES = frozenset({"intel-openmp", "libgomp", "llvm-openmp"})
 
 
 def blas(name: str, build: str) -> str:
-    """Return the BLAS that a conda package belongs to, as ``mkl``; nothing for any other package."""
+    """Return the BLAS that a conda package belongs to, as ``mkl``, nothing for any other package."""
     if name in _BLAS_BUILDS:
         return build.rpartition("_")[2]
     return _BLAS_LIBRARIES.get(name, "")

@@ -111,9 +111,9 @@ class Subdir:
         uv: uv's name for it (``--python-platform``), with the glibc or macOS that pixi assumes.
         program: (format, processor) in the first bytes of its programs: ``e_machine`` of ELF, ``cputype`` of
             Mach-O, ``Machine`` of PE.
-        runner: GitHub's machine that stands for it in CI; empty for none.
+        runner: GitHub's machine that stands for it in CI, empty for none.
         conda_lock: None where conda-lock does not know it.
-        last_torch: the last release of torch with wheels for it; empty while there are new ones, None when
+        last_torch: the last release of torch with wheels for it, empty while there are new ones, None when
             that was not looked up. Asked with pip's ``--platform``, 2026-11-24.
         index_cuda: whether the Python package index's wheels of torch are CUDA builds there (seen to 2.10).
     """
@@ -247,7 +247,7 @@ def system_of(subdir: str) -> System | None:
 
 
 def of_machine(sys_platform: str, processor: str) -> str:
-    """Return the platform of a machine; empty when there is no row for it."""
+    """Return the platform of a machine, empty when there is no row for it."""
     return next(
         (
             name
@@ -259,7 +259,7 @@ def of_machine(sys_platform: str, processor: str) -> str:
 
 
 def of_program(form: str, processor: int) -> str:
-    """Return the platform that a program with such a header was made for; empty without a row."""
+    """Return the platform that a program with such a header was made for, empty without a row."""
     return next((name for name, row in ROWS.items() if row.program == (form, processor)), "")
 
 

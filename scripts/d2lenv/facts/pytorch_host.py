@@ -17,7 +17,7 @@ from packaging.utils import parse_wheel_filename
 HOST = "https://download.pytorch.org/whl"
 
 TRIO = ("torch", "torchvision", "torchaudio")
-"""What it has in builds of its own."""
+"""The packages that it has builds of its own of."""
 
 _PLATFORMS = {
     "linux-64": ("manylinux_2_28_x86_64", "linux_x86_64"),
@@ -80,7 +80,7 @@ def files(build: str, platform: str, python: str) -> Mapping[tuple[str, str], Ho
 
 
 def of_pin(project: str, version: str, sha256: str) -> HostFile | None:
-    """Return the file that a pin names; None if it is none of the host's."""
+    """Return the file that a pin names, None if it is none of the host's."""
     asked = (project, version, sha256)
     return next((file for file in _rows() if (file.project, file.version, file.sha256) == asked), None)
 

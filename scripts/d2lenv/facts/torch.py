@@ -42,10 +42,10 @@ class TorchRelease:
 
     Attributes:
         vision: torchvision versions made for it, the index's one first.
-        audio: torchaudio versions made for it; empty where none was published or none is known.
+        audio: torchaudio versions made for it, empty where none was published or none is known.
         pythons: first and last Python with a Linux wheel.
-        builds: CUDA version of each build → its code; empty when not known.
-        index_cuda: CUDA version of the Linux wheel on the Python package index; empty when not known.
+        builds: CUDA version of each build → its code, empty when not known.
+        index_cuda: CUDA version of the Linux wheel on the Python package index, empty when not known.
     """
 
     vision: tuple[str, ...]
@@ -185,7 +185,7 @@ def has_build(torch: str, cuda: str, platform: str) -> bool:
 
 
 def cuda_for(torch: str, capability: tuple[int, int] | None, platform: str) -> str:
-    """Return the CUDA of a build of ``torch`` that runs on ``capability``; empty if none does.
+    """Return the CUDA of a build of ``torch`` that runs on ``capability``, empty if none does.
 
     It is that of the Python package index's Linux wheel where that runs, else the newest.
     """
@@ -200,7 +200,7 @@ def cuda_for(torch: str, capability: tuple[int, int] | None, platform: str) -> s
 
 
 def conda_specs(torch: str, cuda: str, platform: str) -> tuple[str, ...]:
-    """Return what conda is asked for to get the build of ``torch`` for ``cuda``; empty if there is none.
+    """Return what conda is asked for to get the build of ``torch`` for ``cuda``, empty if there is none.
 
     The pytorch channel ended with 2.5.1. Its `pytorch-cuda` exists from 11.6 (PyTorch 1.13) to 12.4. Before,
     the toolkit was conda-forge's `cudatoolkit`. Looked at in the channel's records, 2026-11-24.
@@ -217,7 +217,7 @@ def conda_toolkit(torch: str, cuda: str) -> str:
 
 
 def code_of(torch: str, cuda: str) -> Code | None:
-    """Return the code of a build; None when unknown.
+    """Return the code of a build, None when unknown.
 
     A patch release that has no row has the code of its minor version's first one.
 
@@ -242,12 +242,12 @@ def runs_on(capability: tuple[int, int], code: Code) -> bool:
 
 
 def minimum_driver(cuda: str, windows: bool) -> str:
-    """The oldest driver that can run CUDA ``cuda``; empty when unknown."""
+    """Return the oldest driver that can run CUDA ``cuda``, empty when unknown."""
     return _MINIMUM_DRIVER.get(cuda.partition(".")[0], ("", ""))[windows]
 
 
 def release_driver(cuda: str, windows: bool) -> str:
-    """The driver that CUDA ``cuda`` was released with; empty when unknown."""
+    """Return the driver that CUDA ``cuda`` was released with, empty when unknown."""
     return _RELEASE_DRIVER.get(cuda, ("", ""))[windows]
 
 

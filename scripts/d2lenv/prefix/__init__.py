@@ -1,1 +1,1 @@
-"""What is on disk in an environment."""
+"""The contents of an environment on disk."""

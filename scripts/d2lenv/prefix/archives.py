@@ -1,4 +1,4 @@
-"""What an archive was when it was unpacked, kept beside the installer's cache under the archive's hash.
+"""Notes of an archive's contents when it was unpacked, kept beside the installer's cache under its hash.
 
 Installers link the files of a prefix from their cache: a file that is changed in place in one prefix is
 changed in the cache, and with it in every later build. Reading a whole cache again at each build takes as
@@ -83,7 +83,7 @@ class Archive:
         return found, late(times)
 
     def hold(self, paths: Iterable[str]) -> bool:
-        """Read the files at ``paths``; return True if they have the contents that were noted.
+        """Read the files at ``paths``, and return True if they have the contents that were noted.
 
         Large ones are not read: where an environment was deleted, the times of many lie apart.
         """
@@ -141,7 +141,7 @@ def _fact(path: Path, content: str) -> Fact:
 
 
 def read(place: Path, folder: Path) -> Archive | None:
-    """Read the note at ``place`` about the archive in ``folder``; None for none, or one of no use."""
+    """Read the note at ``place`` about the archive in ``folder``, None for none, or one of no use."""
     try:
         data = json.loads(place.read_bytes(), parse_float=_refuse)
         if data["format"] != _FORMAT:

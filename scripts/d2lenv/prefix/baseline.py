@@ -37,7 +37,7 @@ VENV = re.compile(
     r"|(lib/python[\d.]+|Lib)/site-packages/_virtualenv\.(py|pth)",
     re.IGNORECASE,
 )
-"""What uv and a build make in a virtual environment that no wheel owns."""
+"""The files that uv and a build make in a virtual environment that no wheel owns."""
 
 
 class BaselineError(D2lEnvError):
@@ -177,7 +177,7 @@ def _is_of(path: Path, place: Path) -> bool:
 
 
 def read(place: Path) -> Baseline | None:
-    """Read the baseline of the prefix at ``place``; None for a prefix that this tool did not build.
+    """Read the baseline of the prefix at ``place``, None for a prefix that this tool did not build.
 
     Raises:
         BaselineError: if it is missing or damaged, or another one that is not of this prefix lies beside it.

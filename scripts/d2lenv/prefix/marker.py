@@ -10,7 +10,7 @@ MARKER = "d2lenv.json"
 
 
 def read(prefix: Path) -> dict[str, str]:
-    """Return the marker of ``prefix``; empty for a prefix that this tool did not build."""
+    """Return the marker of ``prefix``, empty for a prefix that this tool did not build."""
     try:
         said = json.loads((prefix / MARKER).read_text(encoding="utf-8"))
         return {str(key): str(value) for key, value in said.items()} if said["digest"] else {}

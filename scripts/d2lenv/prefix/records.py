@@ -41,9 +41,9 @@ class FileRecord(NamedTuple):
 
     Attributes:
         owner: the package's name.
-        sha256: hex; empty when the line has none.
-        size: bytes; None when the line has none, or when the installer wrote the prefix's path into the file.
-        original: conda's sha256 before the installer wrote into the file; empty when it did not.
+        sha256: hex, empty when the line has none.
+        size: bytes, None when the line has none, or when the installer wrote the prefix's path into the file.
+        original: conda's sha256 before the installer wrote into the file, empty when it did not.
         kind: ``entry-point`` and ``bytecode`` are made by the installer, not by the package. The digest of a
             link is that of the file it points to, or of its own text.
     """
@@ -70,7 +70,7 @@ class Records:
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
     def owner(self, path: str) -> str:
-        """Return the package that owns ``path``; empty for none."""
+        """Return the package that owns ``path``, empty for none."""
         found = self.of.get(path)
         return found[0].owner if found else ""
 
@@ -102,7 +102,7 @@ def conflicts(root: Path) -> dict[str, dict[str, str]]:
 
 
 def read(prefix: Prefix) -> Records:
-    """Collect the lists; never raises for what lies in the prefix."""
+    """Collect the lists, and never raise for what lies in the prefix."""
     records = Records()
     for package in prefix.conda:
         _conda(prefix.path, package, records)
@@ -187,7 +187,7 @@ def _rows(text: str) -> Iterator[list[str]]:
 
 
 def _record_digest(text: str) -> str:
-    """Return ``sha256=<urlsafe base64>`` as hex; empty for another or no digest."""
+    """Return ``sha256=<urlsafe base64>`` as hex, empty for another or no digest."""
     if not _DIGEST.fullmatch(text):
         return ""
     return binascii.a2b_base64(text[7:50].replace("-", "+").replace("_", "/") + "=").hex()

@@ -90,7 +90,7 @@ def scan(
     enter: Callable[[str], bool] = lambda _path: True,
     known: Mapping[str, Known] = MappingProxyType({}),
 ) -> Tree:
-    """Return every entry below ``root``; never raises for what lies there.
+    """Return every entry below ``root``, and never raise for what lies there.
 
     Args:
         enter: whether to look into the folder of that path.

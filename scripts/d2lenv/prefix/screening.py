@@ -25,7 +25,7 @@ _SET_ID = stat.S_ISUID | stat.S_ISGID
 def reasons(
     entries: Mapping[str, Entry], named: Iterable[str] = (), *, ignores_case: bool = False
 ) -> list[str]:
-    """Why a package with these entries must not be installed; empty when it may.
+    """Return why a package with these entries must not be installed, empty when it may.
 
     Args:
         entries: path → entry of the unpacked package.
@@ -125,6 +125,6 @@ def refused(reasons: Iterable[str]) -> D2lEnvError:
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether the file system of ``folder``, which exists, takes ``A`` and ``a`` for one."""
+    """Return True if the file system of ``folder``, which exists, takes ``A`` and ``a`` for one."""
     swapped = folder.parent / folder.name.swapcase()
     return swapped != folder and swapped.exists() and swapped.samefile(folder)

@@ -1,4 +1,4 @@
-"""What a locked package without a hash may install: exactly the files of a release that is known.
+"""The files that a locked package without a hash may install: exactly those of a release that is known.
 
 No channel states a hash of conda-forge's d2l, so its content is decided here. The modules and the files
 that every build copies have the digests of the release (:mod:`d2lenv.facts.d2l`). The rest of its

@@ -1,1 +1,1 @@
-"""Whether a prefix is what the lock says, whether two are the same, and who says so."""
+"""Return True if a prefix is what the lock says, whether two are the same, and who says so."""

@@ -85,7 +85,7 @@ def _sha256(path: Path) -> str:
 
 
 def _source(root: Path) -> dict[str, Any]:
-    """Return the commit and whether the files are its own; empty outside of git."""
+    """Return the commit and whether the files are its own, empty outside of git."""
     try:
         commit = git(root, "rev-parse", "HEAD").strip()
         changed = git(root, "status", "--porcelain", "--untracked-files=no")
@@ -159,7 +159,7 @@ def _repro(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def write(made: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write the statement and, for GitHub's action, its two halves; return their paths.
+    """Write the statement and, for GitHub's action, its two halves, and return their paths.
 
     Raises:
         D2lEnvError: if the folder is not writable.

@@ -119,7 +119,7 @@ def of_wheels(
     """Return the fingerprint of the requirements file of (environment, platform).
 
     Args:
-        variation: what was chosen of the wheels; empty where there is no choice.
+        variation: what was chosen of the wheels, empty where there is no choice.
 
     Raises:
         D2lEnvError: if there is none.

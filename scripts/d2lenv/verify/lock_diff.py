@@ -24,7 +24,7 @@ class PackageChange:
     """One package that differs, and where.
 
     Attributes:
-        fields: which fields differ; empty for added and removed.
+        fields: which fields differ, empty for added and removed.
         where: the sections, sorted; the same change in several of them is one.
     """
 

@@ -27,7 +27,7 @@ _JSON_LIMIT = 256 << 20
 
 @dataclass(frozen=True)
 class PackageState:
-    """One package; empty fields are unknown, not different.
+    """One package. An empty field is unknown, not different.
 
     Attributes:
         kind: ``conda``, ``wheel``, or ``file`` of an installed fingerprint.

@@ -31,7 +31,7 @@ class PathDifference:
     """One path that is not the same in both.
 
     Attributes:
-        package: who owns it; empty for none.
+        package: who owns it, empty for none.
         detail: what each of them has.
     """
 

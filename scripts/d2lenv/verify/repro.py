@@ -42,7 +42,7 @@ class Reproduction:
     """Two builds and their comparison.
 
     Attributes:
-        against: the prefix that stood in for the first build; empty when there were two builds.
+        against: the prefix that stood in for the first build, empty when there were two builds.
         cold: the second build had an empty cache: every byte was downloaded again.
         seconds: of the first build, the second build, and the comparison.
     """
@@ -200,7 +200,7 @@ def _build(
     changed: Mapping[str, str],
     say: Callable[[str], None],
 ) -> tuple[Path, str]:
-    """Build in a copy of the workspace with the command that users have; return (prefix, engine)."""
+    """Build in a copy of the workspace with the command that users have and return (prefix, engine)."""
     root = work / place
     root.mkdir()
     for file in (MANIFEST, LOCK):
@@ -281,7 +281,7 @@ def verdict(found: Reproduction) -> str:
 
 
 def write_reports(found: Reproduction, folder: Path) -> Path:
-    """Write ``result.json`` and the page; return the page's path.
+    """Write ``result.json`` and the page, and return the page's path.
 
     Raises:
         D2lEnvError: if the folder is not writable or the disk is full.

@@ -32,7 +32,7 @@ PIP = (
     "--no-compile",
     "--requirement",
 )
-"""What pixi's task, a build and a reader type before the file's name."""
+"""The words that pixi's task, a build and a reader type before the file's name."""
 
 
 def pins(settings: Settings) -> tuple[Pin, ...]:

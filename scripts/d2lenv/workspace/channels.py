@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from d2lenv.base.messages import tr
 
 CHANNEL_HOST = "https://conda.anaconda.org"
-"""Where a bare channel name lives; the lock always keeps this address, mirrors are the reader's own."""
+"""The host of a bare channel name. The lock always keeps this address: mirrors are the reader's own."""
 
 TIMEOUT_S = 2.0
 """For all channels together: a person waits for this."""
@@ -24,11 +24,11 @@ _PROBES = ("noarch/repodata.json.zst", "noarch/repodata.json")
 
 @dataclass(frozen=True)
 class Answer:
-    """How a channel answered.
+    """The answer of a channel.
 
     Attributes:
         channel: its address.
-        reason: why it does not serve; empty when it does.
+        reason: why it does not serve, empty when it does.
         through: the address that answered: the channel's own or a mirror's.
     """
 

@@ -58,7 +58,7 @@ class Environment:
             solve group where there is one, as pixi writes them into the lock.
         targets: the platforms by name, sorted.
         specs: platform's name → the dependencies there, sorted by name.
-        solve_group: environments of one group are solved together; empty for none.
+        solve_group: environments of one group are solved together, empty for none.
     """
 
     name: str
@@ -78,10 +78,10 @@ class _Feature:
     """A table with dependencies.
 
     Attributes:
-        prefix: its dotted name with a closing dot, ``feature.cuda.``; empty for the default feature.
+        prefix: its dotted name with a closing dot, ``feature.cuda.``, empty for the default feature.
         table: its content.
         channels: its own, else the workspace's.
-        platforms: the names that it gives; None for all of the workspace's.
+        platforms: the names that it gives, None for all of the workspace's.
     """
 
     prefix: str
@@ -92,7 +92,7 @@ class _Feature:
 
 @dataclass(frozen=True)
 class _Head:
-    """What ``[workspace]`` gives to every feature: channels, platforms and a pool of specs."""
+    """The part of ``[workspace]`` that every feature has: channels, platforms and a pool of specs."""
 
     channels: tuple[str, ...]
     platforms: tuple[Platform, ...]

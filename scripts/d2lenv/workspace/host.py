@@ -36,7 +36,7 @@ def virtual_packages() -> dict[str, str]:
 
 
 def _first_kept(fitting: Iterable[Platform], have: dict[str, str]) -> str:
-    """Return the first platform that promises nothing more than ``have``; empty for none.
+    """Return the first platform that promises nothing more than ``have``, empty for none.
 
     pixi takes its own defaults, such as the version of glibc, for given (``possible_pixi_platforms``).
     """

@@ -81,9 +81,9 @@ class ManifestError(Exception):
     """A place in the manifest that cannot be taken.
 
     Attributes:
-        where: the table or key, as ``[feature.cuda] platforms``; empty for the whole file.
+        where: the table or key, as ``[feature.cuda] platforms``, empty for the whole file.
         why: the reason, in the reader's language.
-        unsupported: the name of a legal feature of pixi that this tool does not have; empty for a mistake.
+        unsupported: the name of a legal feature of pixi that this tool does not have, empty for a mistake.
     """
 
     def __init__(self, where: str, why: str, unsupported: str = "") -> None:

@@ -1,6 +1,6 @@
 """``pixi.lock``: its records for each (environment, platform), and digests of what they say.
 
-py-rattler parses the file (format 4 to 7) in Rust; nothing here parses YAML again.
+py-rattler parses the file (format 4 to 7) in Rust, nothing here parses YAML again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Lock:
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def platforms(self, environment: str) -> tuple[str, ...]:
-        """Return the sorted platform names of ``environment``; empty when the lock does not have it."""
+        """Return the sorted platform names of ``environment``, empty when the lock does not have it."""
         found = self.environments.get(environment)
         return tuple(sorted(self._name(p) for p in found.platforms())) if found else ()
 
@@ -268,11 +268,11 @@ def digests(lock: Lock) -> dict[Key, Digest]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What stands beside the lock: what it said when it was solved or accepted, and from what it was solved.
+    """The file beside the lock: its content when it was solved or accepted, and its source.
 
     Attributes:
         digests: the digest of every (environment, platform).
-        snapshot: the digest of the channel snapshot that it was solved from; empty when the channels
+        snapshot: the digest of the channel snapshot that it was solved from, empty when the channels
             themselves or pixi gave it.
     """
 

@@ -27,7 +27,7 @@ class Workspace:
         root: the folder.
         environments: name → environment, ``default`` first, then in the manifest's order.
         platforms: in the manifest's order, which is that of preference.
-        requires_pixi: the versions of pixi that may read it, as ``>=0.71``; empty for any.
+        requires_pixi: the versions of pixi that may read it, as ``>=0.71``, empty for any.
         tool: the table ``[tool.d2lenv]`` as it stands.
     """
 

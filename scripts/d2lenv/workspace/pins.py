@@ -38,7 +38,7 @@ class Pin:
         name: normalised as PEP 503 says.
         version: exact.
         sha256: hex digests, sorted; any file of that version that has one of them will do.
-        marker: where it is for, as PEP 508 writes it; empty for everywhere.
+        marker: where it is for, as PEP 508 writes it, empty for everywhere.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Pin:
 
 @dataclass(frozen=True)
 class Variation:
-    """What a machine chose of an environment's wheels; empty where there is no choice.
+    """The choice of a machine among an environment's wheels, empty where there is no choice.
 
     Attributes:
         python: ``3.12``.
-        build: of PyTorch, from its own host: ``cpu`` or ``cu128``; empty for the index's.
+        build: of PyTorch, from its own host: ``cpu`` or ``cu128``, empty for the index's.
     """
 
     python: str = ""

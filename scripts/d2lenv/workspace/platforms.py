@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class Platform:
-    """What an environment is solved for.
+    """A platform that an environment is solved for.
 
     Attributes:
         name: as the manifest calls it; the subdir for a bare one.

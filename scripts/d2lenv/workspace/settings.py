@@ -59,11 +59,11 @@ class Settings:
     Attributes:
         name: the environment.
         display_name: what Jupyter shows for its kernel.
-        pythons: versions as ``3.10`` that its wheels are for, best first; empty when pixi.toml's own spec
+        pythons: versions as ``3.10`` that its wheels are for, best first, empty when pixi.toml's own spec
             decides. With several there is one requirements file for all of them and all platforms.
         wheels: platforms for which the package index serves it.
         disk_gb: gigabytes (10**9 bytes) that a wheels build needs on an empty disk; 0 for unknown.
-        requirements: what is asked for; empty when pixi.lock decides.
+        requirements: what is asked for, empty when pixi.lock decides.
         overrides: what packages get in the place of what they ask for.
         extra: what its wheels have beside that.
         exclude_newer: the index as of this moment.
@@ -71,7 +71,7 @@ class Settings:
         binder: whether Binder gets this environment.
         host: platform → the build that PyTorch's own host has besides.
         beside: wheels that its conda packages have beside them, as ``d2l==1.0.3``.
-        cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``; empty for CPU.
+        cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``, empty for CPU.
     """
 
     name: str

@@ -32,7 +32,7 @@ _MATCH_SPEC_NAME = re.compile(r"(?:[^\s:]*::)?([^\s=<>!~\[]+)(.*)")
 
 
 def files(table: EnvironmentTable) -> dict[str, str]:
-    """Return ``conda-lock.yml``; nothing for an environment without platforms, which no reader takes.
+    """Return ``conda-lock.yml``, nothing for an environment without platforms, which no reader takes.
 
     Raises:
         D2lEnvError: if conda-lock does not know the environment's platforms.
@@ -55,7 +55,7 @@ def left_out(table: EnvironmentTable) -> tuple[CondaPackage, ...]:
 
 
 def left_out_note(table: EnvironmentTable) -> str:
-    """Say which packages the file is without; empty for none."""
+    """Say which packages the file is without, empty for none."""
     missing = left_out(table)
     if not missing:
         return ""

@@ -19,13 +19,13 @@ from d2lenv.export.table import CondaPackage, EnvironmentTable, PlatformTable, W
 from d2lenv.facts.platforms import SERVICES, conda_lock, in_conda_lock
 
 BINDER = ".binder/environment.yml"
-"""Where Binder looks, in the root of a repository."""
+"""The place where Binder looks, in the root of a repository."""
 
 STUDIO_LAB_DISK = 15_000_000_000
 """Bytes of a Studio Lab project (https://github.com/aws-sagemaker-jp/awesome-studio-lab-jp/discussions/4)."""
 
 UNPACKED_PER_ARCHIVE = 3.5
-"""How much larger an installed package is than its archive, with room to spare.
+"""The factor by which an installed package is larger than its archive, with room to spare.
 
 2.9 for the twelve largest libraries (3.5 GB) of torch 2.0.1 for CUDA 11.7, sampled with zstd -16, 2026-11-22.
 """
@@ -134,7 +134,7 @@ def pip_line(wheel: Wheel) -> str:
 
 
 def selector_problem(table: EnvironmentTable) -> str:
-    """Say why conda-lock cannot describe these platforms together; empty when it can."""
+    """Say why conda-lock cannot describe these platforms together, empty when it can."""
     subdirs = {target.subdir for target in table.targets}
     unknown = sorted(subdir for subdir in subdirs if not in_conda_lock(subdir))
     return f"conda-lock does not know {', '.join(unknown)}" if unknown else ""

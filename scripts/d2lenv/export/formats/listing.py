@@ -56,7 +56,7 @@ def previous_text(release: PreviousRelease) -> str:
 
 
 def read_previous(path: Path) -> PreviousRelease | None:
-    """Return the release that ``path`` keeps; None where there is no such file.
+    """Return the release that ``path`` keeps, None where there is no such file.
 
     Raises:
         D2lEnvError: if the file is there and ``d2lenv export --previous`` did not write it.

@@ -44,7 +44,7 @@ class Format:
         about: what README says of it.
         holds_wheels: whether it has a place for PyPI packages.
         of_pins: the same as ``make`` for an environment that exists as wheels alone, where it has such files.
-        left_out: what the files of an environment lack and why, for the reader; empty for nothing.
+        left_out: what the files of an environment lack and why, for the reader, empty for nothing.
     """
 
     make: Callable[[EnvironmentTable], dict[str, str]]

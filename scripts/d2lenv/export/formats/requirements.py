@@ -21,7 +21,7 @@ def problems(workspace: Workspace, lock: Lock, names: Collection[str] = ()) -> M
     """Return path → reason for each requirements file that is missing, edited or of another lock.
 
     Args:
-        names: environments; empty for all.
+        names: environments, empty for all.
     """
     found: dict[str, str] = {}
     for name, one in settings.load(workspace).items():

@@ -35,7 +35,7 @@ class Distribution:
         requires: the ``Requires-Dist`` lines.
         requested: the user named it on an installer's command line (``REQUESTED``).
         editable: installed from a working tree.
-        origin: the address in ``direct_url.json``; empty for an index.
+        origin: the address in ``direct_url.json``, empty for an index.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Prefix:
 
     @property
     def python_minor(self) -> str:
-        """Return ``3.10``; empty when unknown."""
+        """Return ``3.10``, empty when unknown."""
         match = re.match(r"(\d+\.\d+)", self.python_version)
         return match.group(1) if match else ""
 

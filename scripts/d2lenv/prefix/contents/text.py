@@ -47,7 +47,7 @@ def reason(error: Exception) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Return True for a folder or a link to one; False for an impossible name."""
+    """Return True for a folder or a link to one, False for an impossible name."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def why_no_folder(path: Path) -> str:
 
 
 def entries(folder: Path, trouble: list[Unreadable]) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder; none, noted in ``trouble``, if it cannot be read."""
+    """Return the entries of a folder. One that cannot be read has none and is noted in ``trouble``."""
     try:
         with os.scandir(folder) as found:
             return list(found)
@@ -82,7 +82,7 @@ def entries(folder: Path, trouble: list[Unreadable]) -> list[os.DirEntry[str]]:
 
 
 def read_object(path: Path, trouble: list[Unreadable]) -> dict[str, Any]:
-    """Return a JSON object; empty if the file does not exist or, with a note, if it is something else."""
+    """Return a JSON object, empty if the file does not exist or, with a note, if it is something else."""
     if not exists(path):
         return {}
     before = len(trouble)
@@ -101,6 +101,6 @@ def read_object(path: Path, trouble: list[Unreadable]) -> dict[str, Any]:
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:
-    """Return the string under ``key``; empty for another value."""
+    """Return the string under ``key``, empty for another value."""
     value = data.get(key)
     return value if isinstance(value, str) else ""

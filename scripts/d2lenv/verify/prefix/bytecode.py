@@ -67,7 +67,7 @@ def _version(python: Path) -> str:
 
 
 def differing(python: Path, root: Path, files: Sequence[Compiled]) -> dict[str, str]:
-    """Compile the sources again; return path → reason for each of ``files`` that is other code.
+    """Compile the sources again and return path → reason for each of ``files`` that is other code.
 
     Args:
         python: the interpreter that would run them.

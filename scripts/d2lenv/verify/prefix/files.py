@@ -38,7 +38,7 @@ _NOT_READ_AT_START = re.compile(r"(.*/)?site-packages/.*|(share|etc|include|cond
 
 
 def compare(look: Examination, progress: Callable[[int, int], None]) -> list[Entry]:
-    """Compare everything, each content by its digest; return the files that were read."""
+    """Compare everything, each content by its digest, and return the files that were read."""
     judged = _judged(look)
     to_read = [entry for entry in judged if entry.kind == "file" and look.expected(entry.path)]
     total = sum(entry.size for entry in to_read)
@@ -67,7 +67,7 @@ def compare(look: Examination, progress: Callable[[int, int], None]) -> list[Ent
 
 
 def _judged(look: Examination) -> list[Entry]:
-    """Judge every entry without reading its content; return those that are not merely tolerated."""
+    """Judge every entry without reading its content and return those that are not merely tolerated."""
     _judge_root(look)
     around = Surroundings(look.tree.root, look.known, look.baseline is not None)
     judged = []
@@ -82,7 +82,7 @@ def _judged(look: Examination) -> list[Entry]:
 
 
 def compare_quickly(look: Examination) -> list[Entry]:
-    """Compare sizes and, with a baseline, times; return the files that were compared."""
+    """Compare sizes and, with a baseline, times, and return the files that were compared."""
     compared = [entry for entry in _judged(look) if entry.kind == "file"]
     for entry in compared:
         detail = _written_to(look, entry)
@@ -93,7 +93,7 @@ def compare_quickly(look: Examination) -> list[Entry]:
 
 
 def _written_to(look: Examination, entry: Entry) -> str:
-    """Return how a file's size or time shows that it was written to; empty when they do not."""
+    """Return how a file's size or time shows that it was written to, empty when they do not."""
     before = look.baseline.entries.get(entry.path) if look.baseline is not None else None
     if before is not None and before.kind == "file":
         if before.size != entry.size:

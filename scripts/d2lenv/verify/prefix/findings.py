@@ -42,8 +42,8 @@ class Mismatch:
 
     Attributes:
         kind: see :func:`meaning`.
-        path: in the prefix; empty when it is about a package.
-        package: the owner of the path; empty for none.
+        path: in the prefix, empty when it is about a package.
+        package: the owner of the path, empty for none.
         detail: what was expected and what is there.
     """
 
@@ -95,7 +95,7 @@ class Examination:
         return self.records.sources.get(path) or self.records.owner(path)
 
     def expected(self, path: str) -> set[str]:
-        """The digests that a file may have; empty when nothing vouches for it."""
+        """The digests that a file may have, empty when nothing vouches for it."""
         if self.baseline is not None and path in self.baseline.sha256:
             return {self.baseline.sha256[path]}
         return {line.sha256 for line in self.records.of.get(path, ()) if line.sha256}

@@ -23,7 +23,7 @@ _SETTINGS = frozenset({"disabledExtensions", "lockedExtensions"})
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a tolerance looks.
+    """The places where a tolerance looks.
 
     Attributes:
         root: the prefix.

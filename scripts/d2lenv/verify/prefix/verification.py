@@ -80,7 +80,7 @@ def verify(
     """Compare a prefix with the lock.
 
     Args:
-        name: a path, or an environment of the workspace; None for the active one.
+        name: a path, or an environment of the workspace, None for the active one.
         environ: where an active environment is named.
         environment: what the prefix must be; for one that another client made from our exports.
         quick: compare sizes and times, read no content.
