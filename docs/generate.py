@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from d2lenv import doctor
-from d2lenv.data import show
-from d2lenv.data import table as data
 from d2lenv.doctor import fitting
 from d2lenv.doctor.rules import (
     d2l,
@@ -44,11 +41,11 @@ from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries,
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts import gpus, platforms
-from d2lenv.facts.datasets import LICENCES
 from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import pins as pinned
+from data_rows import data_rows, own_places
 
 ROOT = Path(__file__).resolve().parents[1]
 ADVISORIES = ROOT / "docs" / "advisories.toml"
@@ -364,48 +361,6 @@ def export_rows(language: Language) -> Iterator[str]:
         yield f"| {', '.join(f'`{name}`' for name in names)} | {about.readers} | {about.exact} |"
     about = registry.requirements_about()
     yield f"| `requirements-<{platform}>.txt` | {about.readers} | {about.exact} |"
-
-
-BOOKS = {"en": "English", "zh": "Chinese", "dlwpt": "DLwPT 1"}
-
-
-def data_rows() -> Iterator[str]:
-    """The data sets, and how many notebooks of each chapter need them."""
-    table = data.load()
-    yield "| data set | files | size | known by | chapters (notebooks) | licence |"
-    yield "|---|---|---|---|---|---|"
-    for dataset in table.sets:
-        sizes = show.megabytes(dataset.about)
-        kinds = ", ".join(dict.fromkeys(file.algorithm for file in dataset.files))
-        files = ", ".join(f"`{file.path}`" for file in dataset.files)
-        licence, source = LICENCES.get(dataset.name, ("not looked up", ""))
-        needed = chapters(table, dataset)
-        yield f"| `{dataset.name}` | {files} | {sizes} | {kinds} | {needed} | {licence} {source} |".replace(
-            "  ", " "
-        )
-
-
-def chapters(table: data.Table, dataset: data.DataSet) -> str:
-    """Return the chapters of each book that need ``dataset``."""
-    needs = table.notebooks(dataset)
-    count = Counter((need.book, need.chapter.removeprefix("chapter_")) for need in needs)
-    by_book = {
-        book: ", ".join(f"{chapter} ({many})" for (where, chapter), many in count.items() if where == book)
-        for book in BOOKS
-    }
-    return (
-        "; ".join(f"{BOOKS[book]}: {text}" for book, text in by_book.items() if text) or "named, never opened"
-    )
-
-
-def own_places() -> Iterator[str]:
-    """The notebooks that look for their data elsewhere than in `../data`."""
-    yield "| book | notebook | data set | where it looks |"
-    yield "|---|---|---|---|"
-    for need in data.load().needs:
-        if need.root not in ("../data", ""):
-            place = f"`{need.root}`" + (" (must be unpacked there)" if need.unpacked else "")
-            yield f"| {BOOKS[need.book]} | `{need.notebook}` | `{need.dataset.name}` | {place} |"
 
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
