@@ -192,7 +192,7 @@ requirements = ["greet", "old"]
 [[tool.d2lenv.environments.tiny.overrides]]
 requirements = ["pinned==1.0 ; python_version < '3.12'", "pinned==2.0 ; python_version >= '3.12'"]
 reason = "greet pins 0.1, which nobody has"
-since = 2026-11-24
+since = "2026-11-24"
 """
 
 
