@@ -40,7 +40,7 @@ class Notebook:
 
     Attributes:
         path: in the book, with ``/``.
-        why_not: the marked reason for which there is nothing to run; empty if there is.
+        why_not: the marked reason for which there is nothing to run, empty if there is.
     """
 
     path: str
@@ -54,9 +54,9 @@ class Subject:
     """A book, and the environment that it is run in.
 
     Attributes:
-        book: ``en``, ``zh``, ``dlwpt``; empty for another.
+        book: ``en``, ``zh``, ``dlwpt``, empty for another.
         fingerprint: of the environment.
-        extra: a folder with extra packages; None without.
+        extra: a folder with extra packages, None without.
         extra_packages: their names and versions, one a line.
     """
 

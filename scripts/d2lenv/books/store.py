@@ -51,8 +51,8 @@ class Known:
         started: when, as ISO 8601.
         cells, cells_done: code cells, and those that came to their end.
         limits: seconds of CPU and wall that it was given; 0 for no limit.
-        executed: the executed notebook below the report's folder; empty when it did not run.
-        figure: the file of its last figure below the report's folder; empty without one.
+        executed: the executed notebook below the report's folder, empty when it did not run.
+        figure: the file of its last figure below the report's folder, empty without one.
     """
 
     notebook: str
@@ -78,7 +78,7 @@ class Known:
 
     @property
     def chapter(self) -> str:
-        """Return the folder of the notebook; empty for one beside the chapters."""
+        """Return the folder of the notebook, empty for one beside the chapters."""
         return self.notebook.rpartition("/")[0]
 
 

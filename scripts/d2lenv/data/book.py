@@ -29,7 +29,7 @@ def lay_out(
         torch_home: the folder for the weights of models, unless the reader has one (``TORCH_HOME``).
 
     Returns:
-        the environment variables that the notebooks need; none without weights in the shared folder.
+        the environment variables that the notebooks need, none without weights in the shared folder.
 
     Raises:
         D2lEnvError: if a link cannot be made.

@@ -29,7 +29,7 @@ class Progress:
 
     Attributes:
         count: its bytes that are there.
-        size: all its bytes; None while nobody has said.
+        size: all its bytes, None while nobody has said.
         of: how many files are fetched in all.
         reason: why it failed.
     """

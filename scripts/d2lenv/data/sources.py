@@ -34,7 +34,7 @@ class Origin:
 
 
 def origin(given: Sequence[str]) -> Origin:
-    """Return the origin that ``--from DIR|URL`` names; nothing else is asked then.
+    """Return the origin that ``--from DIR|URL`` names. Nothing else is asked then.
 
     Raises:
         D2lEnvError: if one is neither an address nor a folder.

@@ -83,7 +83,7 @@ def _key(file: DataFile) -> str:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Return what tells whether a file is still the same one; None if there is none."""
+    """Return what tells whether a file is still the same one, None if there is none."""
     try:
         found = path.stat()
     except OSError:

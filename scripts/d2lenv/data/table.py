@@ -81,7 +81,7 @@ class DataSet:
 
     @property
     def about(self) -> int | None:
-        """The bytes of all files; None if one is not known."""
+        """The bytes of all files, None if one is not known."""
         sizes = [file.about for file in self.files]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
@@ -92,7 +92,7 @@ class Need:
 
     Attributes:
         notebook: its path in the book, with ``/``.
-        root: the folder in which the notebook looks for it, from the notebook's own; empty for weights, which
+        root: the folder in which the notebook looks for it, from the notebook's own, empty for weights, which
             torch looks for in ``TORCH_HOME``.
         unpacked: the notebook does not unpack the archive itself.
     """
@@ -199,7 +199,7 @@ def needs_of(table: Table, book: str, notebook: str) -> tuple[Need, ...]:
 
 
 def book_in(table: Table, folder: Path) -> str | None:
-    """Return which book lies in ``folder``: the one of whose notebooks most are there; None for no book.
+    """Return which book lies in ``folder``: the one of whose notebooks most are there, None for no book.
 
     The editions share some paths, and each has many that the other has not.
     """

@@ -68,7 +68,7 @@ class Cause:
 
 
 Acceptable = Callable[[Command], bool]
-"""Whether a command can be run and leaves the environment no worse than it is."""
+"""Return True if a command can be run and leaves the environment no worse than it is."""
 
 
 def order(finding: Finding) -> tuple[int, int, str]:

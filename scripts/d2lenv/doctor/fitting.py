@@ -30,7 +30,7 @@ class Fit:
 
     Attributes:
         torch: its PyTorch, of the wheels where it has a choice of its own there.
-        cuda: that this PyTorch is built for, as the build of PyTorch's own; empty for CPU.
+        cuda: that this PyTorch is built for, as the build of PyTorch's own, empty for CPU.
         edition: the major of its d2l: ``0`` for the Chinese edition, ``1`` for the English one.
         platforms: subdirs on which it can be built at all.
         cuda_on: subdirs on which its PyTorch is a CUDA build.
@@ -152,7 +152,7 @@ def _driver(one: Fit, gpu: Gpu, platform: str) -> bool:
 
 
 def drivers(one: Fit) -> Mapping[str, str]:
-    """Return system → the oldest driver for the environment; empty for a CPU environment."""
+    """Return system → the oldest driver for the environment, empty for a CPU environment."""
     if not one.cuda:
         return {}
     return {"Linux": matrix.minimum_driver(one.cuda, False), "Windows": matrix.minimum_driver(one.cuda, True)}

@@ -35,13 +35,13 @@ class Command:
     """One thing to type.
 
     Attributes:
-        argv: the program and its arguments; empty for advice that no command carries out.
+        argv: the program and its arguments, empty for advice that no command carries out.
         text: the advice.
         safe: it touches nothing but the examined prefix and can be run without a question.
         installs: what pip or uv would install, as it is asked for (``numpy<2``).
         removes: distributions that pip or uv would remove.
         index: PyTorch's own index, where it is given.
-        specs: the words of ``argv`` that name packages, one after the other; empty when it names none.
+        specs: the words of ``argv`` that name packages, one after the other, empty when it names none.
     """
 
     argv: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class Build:
     """How one of the PyTorch packages was built.
 
     Attributes:
-        cuda: ``11.7``; empty for a CPU build; ``None`` when the files do not say.
+        cuda: ``11.7``, empty for a CPU build; ``None`` when the files do not say.
         file: what says so.
     """
 
@@ -149,7 +149,7 @@ class Expected:
 
     Attributes:
         file: the lock, or the requirements derived from it.
-        trouble: why it could not be read; empty when it could.
+        trouble: why it could not be read, empty when it could.
         beside: wheels that belong to conda's packages.
         overrides: packages that are meant to be others than d2l asks for.
     """
@@ -200,7 +200,7 @@ class Context:
         return self.expected is not None and name in self.expected.overrides
 
     def version(self, name: str) -> str:
-        """Version of the distribution or conda package ``name``, without a local part; empty when absent."""
+        """Version of the distribution or conda package ``name``, without a local part, empty when absent."""
         found = self.prefix.find(name)
         if found is not None:
             return found.version.partition("+")[0]
@@ -240,7 +240,7 @@ def _assigned(text: str, name: str) -> str:
 
 
 def cuda_of_build_string(build: str) -> str | None:
-    """CUDA version in a conda build string; empty for a CPU build, ``None`` when it does not say."""
+    """CUDA version in a conda build string, empty for a CPU build, ``None`` when it does not say."""
     if match := re.search(r"cuda_?(\d{1,2}\.\d{1,2})", build):
         return match.group(1)
     if match := re.search(r"(?:cu|cuda)(\d{2})(\d)(?!\d)", build):

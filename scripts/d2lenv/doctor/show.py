@@ -276,7 +276,7 @@ def _clean(value: Any) -> Any:
 
 
 def failed(findings: Sequence[Finding], probes: Sequence[Probe]) -> bool:
-    """Whether the exit status is 1."""
+    """Return True if the exit status is 1."""
     return any(f.severity == "error" for f in findings) or any(p.state == "failed" for p in probes)
 
 
@@ -307,7 +307,7 @@ def _commented(text: str) -> str:
 
 
 def run_commands(context: Context, causes: Sequence[Cause]) -> bool:
-    """``--fix --yes``: run the safe ones, say which were left; return True if all that ran succeeded."""
+    """``--fix --yes``: run the safe ones, say which were left, and return True if all that ran succeeded."""
     good = True
     for cause, command in commands(causes):
         if not cause.safe:

@@ -82,7 +82,7 @@ def find(
 
     Args:
         version: ``3.10``.
-        asked: ``--python``; nothing else is then tried.
+        asked: ``--python``: nothing else is then tried.
         download: whether uv may fetch one.
         others: versions that would have done as well, none of which is here.
 
@@ -112,7 +112,7 @@ def _here(version: str) -> Interpreter | None:
 
 
 def candidates(version: str) -> Iterator[tuple[Path, str]]:
-    """(executable, where it was found), best first; none of them has been started yet."""
+    """(executable, where it was found), best first: none of them has been started yet."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     # What runs behind pyenv's shims is in its versions; they take a tenth of a second each to say so.

@@ -51,7 +51,7 @@ class Wheel:
         pin: what it is.
         metadata: its ``.dist-info`` folder, below its own.
         folder: where it lies.
-        archive: what it holds; None until it was read.
+        archive: what it holds, None until it was read.
     """
 
     pin: Pin
@@ -100,7 +100,7 @@ class Survey:
 
     Attributes:
         good: as they were noted.
-        doubtful: with the files to be read; None for all, or for a wheel that is not known yet.
+        doubtful: with the files to be read, None for all, or for a wheel that is not known yet.
     """
 
     good: list[Wheel]
@@ -163,7 +163,7 @@ def _differing(archive: Archive, paths: list[str]) -> list[str]:
 
 
 def _read_all(cache: Path, wheel: Wheel) -> tuple[Wheel | None, list[str]]:
-    """Read the wheel; return it as it is now, and its files that differ from the note, else from RECORD."""
+    """Return the wheel as it is now, and its files that differ from the note, else from RECORD."""
     tree = scan(wheel.folder)
     try:
         now = archives.look(tree)
@@ -203,7 +203,7 @@ def _not_as_recorded(tree: Tree, wheel: Wheel, now: Archive) -> list[str]:
 
 
 def _record(wheel: Wheel) -> dict[str, str] | None:
-    """Return path → sha256 (hex) as the wheel's own RECORD says; None if that cannot be read."""
+    """Return path → sha256 (hex) as the wheel's own RECORD says, None if that cannot be read."""
     found = {}
     try:
         with (wheel.folder / wheel.metadata / "RECORD").open(encoding="utf-8", newline="") as file:

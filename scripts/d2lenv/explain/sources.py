@@ -106,7 +106,7 @@ def outputs(notebook: bytes) -> Iterator[str]:
 
 
 def _object(data: bytes, place: int) -> Mapping[str, Any]:
-    """Return the JSON object around ``place``; empty if there is none."""
+    """Return the JSON object around ``place``, empty if there is none."""
     start = place
     for _ in range(_MOST_BRACES):
         start = data.rfind(b"{", max(0, place - _LONGEST_OUTPUT), start)

@@ -18,7 +18,7 @@ class Family:
     """A family of GPUs.
 
     Attributes:
-        name: as its maker calls it; empty for a machine without a GPU.
+        name: as its maker calls it, empty for a machine without a GPU.
         maker: empty for a machine without a GPU.
         capabilities: of NVIDIA's, oldest first.
         examples: for tables.
@@ -61,13 +61,13 @@ FAMILIES = (
 
 
 def family_of(capability: tuple[int, int]) -> str:
-    """Return the name of NVIDIA's family that a compute capability belongs to; empty before Maxwell."""
+    """Return the name of NVIDIA's family that a compute capability belongs to, empty before Maxwell."""
     older = [(known, one.name) for one in FAMILIES for known in one.capabilities if known <= capability]
     return max(older)[1] if older else ""
 
 
 def named(words: str) -> tuple[Family, tuple[tuple[int, int], ...]] | None:
-    """Return the family that a person means and the capabilities that it may have; None for unknown words.
+    """Return the family that a person means and the capabilities that it may have, None for unknown words.
 
     Args:
         words: ``RTX 4090``, ``rtx-4090``, ``sm_89``, ``8.9``, ``Ada``, ``M2``, ``AMD``, ``cpu``.

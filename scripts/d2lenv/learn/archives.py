@@ -35,7 +35,7 @@ class Book:
 
     Attributes:
         address: where the book says that the archive is.
-        sha256: of the archive; empty because nobody has been seen to state it.
+        sha256: of the archive, empty because nobody has been seen to state it.
         d2l: the release of the library that its notebooks need.
     """
 

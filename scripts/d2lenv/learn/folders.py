@@ -86,7 +86,7 @@ def short_runtime(environ: Mapping[str, str], moved: Mapping[str, str]) -> Itera
 
 
 def private(folder: Path) -> bool:
-    """Close ``folder`` to everybody else; return False if that, or writing there, is not possible."""
+    """Close ``folder`` to everybody else, and return False if that, or writing there, is not possible."""
     try:
         private_folder(folder)
     except D2lEnvError:

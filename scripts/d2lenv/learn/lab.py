@@ -110,7 +110,7 @@ class Lab:
 
 
 def command(lab: Lab) -> list[str]:
-    """Return the server's command line; nothing on it is secret."""
+    """Return the server's command line. Nothing on it is secret."""
     words = [
         f"--ServerApp.ip={lab.host}",
         f"--ServerApp.port={lab.port}",

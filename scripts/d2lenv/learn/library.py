@@ -32,9 +32,9 @@ class Kept:
 
     Attributes:
         name: ``Vocab``, ``Classifier.accuracy``; of a dataset its key in ``DATA_HUB``.
-        section: label of the section that defined it; empty where the library does not say.
+        section: label of the section that defined it, empty where the library does not say.
         network: the chain of calls that ends in a download, such as ``load_array → download →
-            requests.get``; empty when there is none.
+            requests.get``, empty when there is none.
         replaced: a later definition of the same name in the same file is the one that counts.
     """
 
@@ -170,7 +170,7 @@ def _own_section(node: Definition) -> str:
 
 
 def dotted(node: ast.AST) -> str:
-    """Return ``d2l.DATA_HUB`` of an attribute or name; empty for anything else."""
+    """Return ``d2l.DATA_HUB`` of an attribute or name, empty for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -199,7 +199,7 @@ class _Network:
                 self.calls[node.name] = _calls(node)
 
     def of(self, name: str) -> str:
-        """Return ``name → … → requests.get``, the shortest chain; empty when nothing is downloaded."""
+        """Return ``name → … → requests.get``, the shortest chain, empty when nothing is downloaded."""
         waiting: list[tuple[str, ...]] = [(step,) for step in self._inside(name)]
         seen = set(self._inside(name))
         while waiting:
@@ -258,7 +258,7 @@ def _calls(node: ast.AST) -> list[tuple[str, ast.Call]]:
 
 
 def _downloads(target: str, call: ast.Call) -> str:
-    """Return how the call itself reaches for the network; empty when it does not."""
+    """Return how the call itself reaches for the network, empty when it does not."""
     if target.startswith(("requests.", "urllib.request.", "torch.hub.")):
         return target
     for keyword in call.keywords:

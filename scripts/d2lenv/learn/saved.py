@@ -36,7 +36,7 @@ class Marked:
     Attributes:
         cell: number of the cell, counted from 1 over all cells.
         line: of the installed definition; 0 without one.
-        difference: lines of a unified diff without docstrings; empty unless the state is ``differs``.
+        difference: lines of a unified diff without docstrings, empty unless the state is ``differs``.
     """
 
     cell: int
@@ -271,7 +271,7 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def _added_to(node: Definition) -> str:
-    """Return the class to which ``@d2l.add_to_class(Class)`` adds the function; empty without it."""
+    """Return the class to which ``@d2l.add_to_class(Class)`` adds the function, empty without it."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and dotted(decorator.func).endswith("add_to_class"):
             return dotted(decorator.args[0]).removeprefix("d2l.") if decorator.args else ""
@@ -279,7 +279,7 @@ def _added_to(node: Definition) -> str:
 
 
 def _target(node: ast.stmt) -> str:
-    """Return the target of an assignment: ``VOC_CLASSES``, ``DATA_HUB['pokemon']``; empty otherwise."""
+    """Return the target of an assignment: ``VOC_CLASSES``, ``DATA_HUB['pokemon']``, empty otherwise."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         target = node.targets[0]
         if isinstance(target, ast.Name | ast.Attribute):

@@ -70,7 +70,7 @@ class _PortTaken(Exception):
 
 
 class _Stop:
-    """Whether the reader has asked to stop, and, by a second Ctrl-C, not to wait.
+    """Return True if the reader has asked to stop, and, by a second Ctrl-C, not to wait.
 
     A signal's handler calls it, at any moment of the main thread. It must not wait for a lock that the main
     thread holds just then, as the one in a threading.Event.
@@ -170,7 +170,7 @@ def _start(lab: Lab, environ: Mapping[str, str]) -> Service:
 
 
 def _wait_until_ready(lab: Lab, process: Service, stop: _Stop) -> bool:
-    """Wait for the page and the list of kernels; return False when asked to stop before.
+    """Wait for the page and the list of kernels, and return False when asked to stop before.
 
     Raises:
         _PortTaken: if the server ended because of it, and the reader did not ask for this port.
@@ -237,7 +237,7 @@ def _end(lab: Lab, process: Service, stop: _Stop) -> None:
 
 
 def _wait_for_the_end(lab: Lab, process: Service, stop: _Stop, family: list[psutil.Process]) -> float:
-    """Wait for a server that was asked to end; add new children to ``family``; return the patience left."""
+    """Wait for a server that was asked to end, add new children to ``family``, return the patience left."""
     patience = _TERMINATE_S
     limit = time.monotonic() + _SHUTDOWN_S
     while process.poll() is None and time.monotonic() < limit and not stop.hurry:

@@ -65,7 +65,7 @@ def _first(failed: Sequence[Check]) -> str:
 
 
 def _bundle(notebook: Any) -> Any:
-    """Return the last machine-readable result among the outputs; None without one."""
+    """Return the last machine-readable result among the outputs, None without one."""
     found = None
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

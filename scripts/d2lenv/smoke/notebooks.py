@@ -60,7 +60,7 @@ def read(path: Path) -> Any:
 
 
 def needs(notebook: Any, interpreter: Interpreter) -> str:
-    """Return why the notebook is not for this prefix, in one sentence; empty when it is.
+    """Return why the notebook is not for this prefix, in one sentence, empty when it is.
 
     Notebooks say so in their metadata: ``"d2lenv": {"requires": ["d2l>=1.0"]}`` (PEP 508).
     """

@@ -77,12 +77,12 @@ class NotebookResult:
         seconds: wall time from the kernel's start to its end; 0 when it was not started.
         cpu_s, memory: CPU seconds and the most bytes that it and its children used, as far as was seen.
         cells, cells_done: code cells, and how many of them came to their end.
-        device: the notebook's own word on where it computed; empty without one.
+        device: the notebook's own word on where it computed, empty without one.
         cause, reason: why it did not pass, for machines and for the reader; both empty when it passed.
-        place: the failing cell, counted from 1 over all cells, with its first line; empty elsewhere.
+        place: the failing cell, counted from 1 over all cells, with its first line, empty elsewhere.
         traceback: of the failing cell, without colour codes.
         kernel_log: the last lines that the kernel process itself wrote, outside of any cell.
-        executed: the notebook with its outputs; None when it did not run.
+        executed: the notebook with its outputs, None when it did not run.
     """
 
     name: str

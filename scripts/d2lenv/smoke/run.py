@@ -67,7 +67,7 @@ def run(
     revise: Callable[[NotebookResult], NotebookResult] = lambda result: result,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> SmokeRun:
-    """Run notebooks with the prefix's ``python``; nothing that a notebook does raises.
+    """Run notebooks with the prefix's ``python``. Nothing that a notebook does raises.
 
     Ctrl-C (or another of :mod:`d2lenv.base.signals`) ends the kernels and their children. The result has
     everything that had finished by then; the rest has the status ``stopped``.
@@ -78,7 +78,7 @@ def run(
         require_gpu: a check that was not made for want of a GPU is a failure.
         limits: of each notebook.
         kernels: a kernel for every notebook, where a fork would do.
-        jobs: notebooks at once; None chooses from cores and memory.
+        jobs: notebooks at once. None chooses from cores and memory.
         environ: further environment variables of the notebooks.
         revise: has the last word on each result.
 

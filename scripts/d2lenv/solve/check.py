@@ -46,7 +46,7 @@ def check(workspace: Workspace, lock: Lock, recorded: Recorded | None) -> list[R
     """Return every remark, in the manifest's order of environments.
 
     Args:
-        recorded: what the last ``lock`` wrote beside the lock; None leaves that comparison out.
+        recorded: what the last ``lock`` wrote beside the lock. None leaves that comparison out.
     """
     remarks = list(_outline(workspace, lock))
     for environment in workspace.environments.values():

@@ -131,7 +131,7 @@ def solve_workspace(
     """Solve every environment for every platform.
 
     Args:
-        snapshot: where records come from; None asks the channels themselves.
+        snapshot: where records come from. None asks the channels themselves.
         preferred: records of this lock stay where they still satisfy the manifest.
         released: names whose locked records are not preferred (``lock --update NAME``).
         say: receives one line for each solve.

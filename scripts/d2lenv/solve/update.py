@@ -33,7 +33,7 @@ def lock(
     """Solve into ``pixi.lock``, record its digests and return what changed.
 
     Args:
-        snapshot: solve offline from this folder; None means pixi, else the channels themselves.
+        snapshot: solve offline from this folder. None means pixi, else the channels themselves.
         names: packages that may move although the lock satisfies the manifest.
         update_all: nothing is kept.
 

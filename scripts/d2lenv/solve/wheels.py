@@ -235,7 +235,7 @@ def lock_wheels(
     update_all: bool = False,
     say: Callable[[str], None],
 ) -> list[Path]:
-    """Resolve and write the requirements files whose question is new; return those that changed.
+    """Resolve and write the requirements files whose question is new, and return those that changed.
 
     Args:
         update: names, on the index or in pixi.lock, whose present pins are given up.

@@ -59,7 +59,7 @@ class Probe:
 
 
 def probe(python: Path, names: tuple[str, ...], timeout_s: float = IMPORT_TIMEOUT_S) -> tuple[Probe, ...]:
-    """Start ``python`` once for each of ``names`` (see :data:`PROBES`); never raises."""
+    """Start ``python`` once for each of ``names`` (see :data:`PROBES`), and never raise."""
     return tuple(_one(python, name, timeout_s) for name in names)
 
 

@@ -93,7 +93,7 @@ while waiting or running:
 
 
 def imports(context: Context, timeout_s: float = IMPORT_TIMEOUT_S) -> tuple[Probe, ...]:
-    """Import what is installed of :data:`NEEDED`; never raises."""
+    """Import what is installed of :data:`NEEDED`, and never raise."""
     names = tuple(name for name, distribution in NEEDED.items() if context.version(distribution))
     python = context.prefix.python
     if python is None or not names:

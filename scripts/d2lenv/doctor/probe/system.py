@@ -62,7 +62,7 @@ class Machine:
 
 
 def look(prefix: Path, environ: Mapping[str, str], home: Path) -> Machine:
-    """Gather the facts; never raises."""
+    """Gather the facts, and never raise."""
     system = platform.system()
     release = platform.release().lower()
     return Machine(
@@ -99,7 +99,7 @@ def _macos() -> tuple[int, int] | None:
 
 
 def _translated() -> bool:
-    """Whether this process runs under Rosetta: sysctl.proc_translated is 1."""
+    """Return True if this process runs under Rosetta: sysctl.proc_translated is 1."""
     import ctypes
 
     value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))

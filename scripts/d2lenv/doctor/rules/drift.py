@@ -64,7 +64,7 @@ def _overrides(root: Path, environment: str) -> frozenset[str]:
 
 
 def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
-    """(environment, engine) of ``.pixi/envs/NAME`` and ``.d2lenv/NAME-ENGINE``; empty for other places."""
+    """(environment, engine) of ``.pixi/envs/NAME`` and ``.d2lenv/NAME-ENGINE``, empty for other places."""
     if prefix.parent == root / ".pixi" / "envs":
         return prefix.name, "pixi"
     if prefix.parent == root / ".d2lenv":

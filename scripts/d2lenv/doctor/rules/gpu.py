@@ -17,13 +17,13 @@ _DRIVERS = "https://www.nvidia.com/drivers"
 
 
 def _foreign(context: Context) -> bool:
-    """Whether the prefix was made for another kind of machine than this one."""
+    """Return True if the prefix was made for another kind of machine than this one."""
     system = platforms.system_of(context.prefix.platform)
     return system is not None and system.name != context.machine.system
 
 
 def _cuda_build(context: Context) -> str:
-    """CUDA version of the installed torch; empty for a CPU build, an unknown one, or no torch."""
+    """CUDA version of the installed torch, empty for a CPU build, an unknown one, or no torch."""
     build = context.builds.get("torch")
     return (build.cuda or "") if build else ""
 

@@ -20,7 +20,7 @@ _OWN = re.compile(r"python(3(\.\d+)?)?(\.exe)?", re.IGNORECASE)
 
 
 def _interpreter(spec: Kernelspec) -> str:
-    """The program of ``argv``; empty when Jupyter puts its own Python there."""
+    """The program of ``argv``, empty when Jupyter puts its own Python there."""
     return "" if _OWN.fullmatch(spec.argv[0]) else spec.argv[0]
 
 
@@ -29,8 +29,10 @@ def _is_python(spec: Kernelspec) -> bool:
 
 
 def _same(context: Context, program: str) -> bool:
-    """Whether ``program`` is this prefix's Python. Links are not followed: a venv's Python is a link to its
-    base."""
+    """Return True if ``program`` is this prefix's Python.
+
+    Links are not followed: a venv's Python is a link to its base.
+    """
     python = context.prefix.python
     if python is None:
         return False

@@ -47,7 +47,7 @@ _FOLDERS = ("torch", "torchvision", "torchaudio", "numpy", "d2l", "matplotlib", 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table of names; empty cells where a package manager does not know the package."""
+    """One line of the table of names, empty cells where a package manager does not know the package."""
 
     imported: str
     what: str

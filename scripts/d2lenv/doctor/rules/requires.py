@@ -85,7 +85,7 @@ def requirements(distribution: Distribution, environment: Mapping[str, str]) -> 
 
 
 def allows(requirement: Requirement, version: str) -> bool:
-    """Whether ``version`` fulfils the requirement; what cannot be compared counts as fulfilled."""
+    """Return True if ``version`` fulfils the requirement; what cannot be compared counts as fulfilled."""
     try:
         return requirement.specifier.contains(version, prereleases=True) or parsed(version) is None
     except ValueError:  # numbers of more digits than `int` takes
@@ -236,5 +236,5 @@ def _accepted(context: Context, wanted: Requirement, environment: Mapping[str, s
 
 
 def _from_conda(context: Context, name: str) -> bool:
-    """Whether conda has a package of that name whose Python metadata is not there."""
+    """Return True if conda has a package of that name whose Python metadata is not there."""
     return any(context.prefix.conda_package(n) for n in (name, name.lower(), name.lower().replace("_", "-")))

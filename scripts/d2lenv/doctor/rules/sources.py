@@ -166,7 +166,7 @@ def _inside(folder: Path, prefix: Path) -> str:
 
 
 def _sha256(context: Context, path: Path) -> str:
-    """Hash of a file of up to 64 MiB; empty when larger or unreadable."""
+    """Return the hash of a file of up to 64 MiB, empty when larger or unreadable."""
     try:
         if not path.is_file() or path.stat().st_size > _HASH_LIMIT:
             return ""

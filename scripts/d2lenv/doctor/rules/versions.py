@@ -58,7 +58,7 @@ def _trio_install(context: Context, name: str, wanted: tuple[str, ...]) -> Comma
 
 
 def pytorch_index(context: Context, cuda: str | None) -> str:
-    """PyTorch's own index for builds that the Python package index does not have; empty when it has them."""
+    """PyTorch's own index for builds that the Python package index does not have, empty when it has them."""
     release = matrix.release(_torch(context))
     system = platforms.system_of(context.prefix.platform)
     if cuda is None or release is None or system is None or not system.cuda:

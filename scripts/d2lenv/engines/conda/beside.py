@@ -18,7 +18,7 @@ _LAST_LINES = 12
 
 
 def install(job: Job) -> None:
-    """Install what is missing into ``job.building``; nothing is asked of the network where all is there.
+    """Install what is missing into ``job.building``. Nothing is asked of the network where all is there.
 
     Raises:
         D2lEnvError: if pip does not find the wheel, or finds one with another hash.

@@ -86,14 +86,14 @@ def look_up(
 
 
 def take(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Known]:
-    """Link what is kept into ``prefix``; return the paths there with their facts."""
+    """Link what is kept into ``prefix`` and return the paths there with their facts."""
     for kept in shelves.kept:
         _take(kept, prefix / python.site)
     return {path: fact for kept in shelves.kept for path, fact in _files(kept, prefix, python.site).items()}
 
 
 def make(shelves: Shelves, prefix: Path, python: Interpreter) -> dict[str, Known]:
-    """Compile what is missing in ``prefix`` and keep it; return the paths there with their facts."""
+    """Compile what is missing in ``prefix``, keep it, and return the paths there with their facts."""
     found: dict[str, Known] = {}
     compiled = _compile(prefix, python, [path for _, paths in shelves.missing for path in paths])
     for shelf, paths in shelves.missing:
@@ -172,7 +172,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _keep(shelf: Path, site: Path, paths: Iterable[str]) -> Archive:
-    """Keep those of ``paths`` that could be compiled on ``shelf``; return them as they lie in the prefix.
+    """Keep those of ``paths`` that could be compiled on ``shelf``, and return them as they lie in the prefix.
 
     A cache that cannot be written keeps nothing.
     """

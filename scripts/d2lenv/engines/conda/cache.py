@@ -96,7 +96,7 @@ class Look:
     Attributes:
         hostile: why it must not be installed.
         damaged: why it is not as it was packed.
-        archive: the package; None when there is a reason of either kind.
+        archive: the package, None when there is a reason of either kind.
     """
 
     hostile: list[str] = field(default_factory=list)

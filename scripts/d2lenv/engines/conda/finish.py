@@ -25,7 +25,7 @@ class Prepared:
     """What can be done as soon as it is known which packages get into a prefix.
 
     Attributes:
-        python: the environment's interpreter; None for none.
+        python: the environment's interpreter, None for none.
         files: path → what is known of the files that are in the prefix as in their package, and of bytecode.
         shelves: the bytecode that was kept, and that is to be made.
     """
@@ -47,7 +47,7 @@ def prepare(cache: Cache, prefix: Path, installed: Collection[Installed]) -> Pre
 
 
 def complete(cache: Cache, prefix: Path, prepared: Prepared) -> dict[str, Known]:
-    """Do the rest once py-rattler has ended; return path → what is known of it."""
+    """Do the rest once py-rattler has ended, and return path → what is known of it."""
     _open_modes(prefix, cache.mask)
     if prepared.python is None:
         return prepared.files

@@ -30,7 +30,7 @@ from d2lenv.smoke.execution.session import (
 )
 
 POSSIBLE = sys.platform == "linux"
-"""Whether this system forks, tells of orphans and ends a child with its parent."""
+"""Return True if this system forks, tells of orphans and ends a child with its parent."""
 
 _PROGRAM = Path(__file__).with_name("fork_server.py")
 _HEAD = struct.Struct(">I")

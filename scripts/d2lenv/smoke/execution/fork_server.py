@@ -375,7 +375,7 @@ def _plain(value: Any) -> str:
 
 
 def _receive(connection: socket.socket) -> Any:
-    """Return the next message; None at the end."""
+    """Return the next message, None at the end."""
     head = _read(connection, _HEAD.size)
     raw = _read(connection, _HEAD.unpack(head)[0]) if head else b""
     return json.loads(raw) if raw else None

@@ -25,7 +25,7 @@ _FREE = 2**29
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a notebook and all that it has started may use; None for as much as they like.
+    """The most that a notebook and all that it has started may use, None for as much as they like.
 
     Attributes:
         cell_s: wall seconds of one cell.
@@ -57,7 +57,7 @@ class Watch:
 
     Attributes:
         cpu_s: CPU seconds used so far.
-        exceeded: the limit for which it was killed; None while there is none.
+        exceeded: the limit for which it was killed, None while there is none.
     """
 
     def __init__(self, pid: int, limits: Limits, folder: Path) -> None:

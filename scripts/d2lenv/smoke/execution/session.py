@@ -120,7 +120,7 @@ class Way(Protocol):
         """
 
     async def status(self) -> int | None:
-        """Return the exit status of the dead process, negative for a signal; None if nobody knows."""
+        """Return the exit status of the dead process, negative for a signal, None if nobody knows."""
 
     async def end(self) -> float:
         """End the process and all that it has left, and return the CPU seconds that it reports, or 0."""

@@ -127,7 +127,7 @@ def _older(theirs: Path, ours: Path) -> bool:
 
 
 def _number(library: Path) -> tuple[int, ...]:
-    """Return the version of a library, as its full name or, for libstdc++, its symbols tell; empty if
+    """Return the version of a library, as its full name or, for libstdc++, its symbols tell, empty if
     unknown."""
     if library.name.startswith("libstdc++"):
         return _newest_symbol(library)
