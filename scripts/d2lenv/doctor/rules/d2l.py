@@ -144,7 +144,6 @@ def python_without_wheels(context: Context) -> Iterator[Problem]:
         or not (context.is_meant(name) or _same(d.version, release.pins[name]))
     ]
     if absent:
-        python = release.torch[2]
         yield Problem(
             "error",
             tr(
@@ -157,7 +156,7 @@ def python_without_wheels(context: Context) -> Iterator[Problem]:
                 Found("Python", context.prefix.python_version),
                 *(Found(name, release.pins[name]) for name in absent),
             ),
-            (Command(("uv", "venv", "--python", python, f"{context.prefix.path}-{python}")),),
+            (fixes.other_python(context, plan.python_for(release, context.prefix.platform)),),
         )
 
 

@@ -127,11 +127,22 @@ def pins_without_wheels(release: releases.Release, python: str, platform: str) -
     )
 
 
+def python_for(release: releases.Release, platform: str) -> str:
+    """Return the Python, as uv names it, for which all pins of a release have wheels: the book's if it can
+    be."""
+    # The first releases pin a numpy that is older than the book's own Python.
+    candidates = (release.torch[2], "3.8")
+    for place in (platform, *(("osx-64",) if platform == "osx-arm64" else ())):
+        for python in candidates:
+            if not pins_without_wheels(release, python, place):
+                # No Python of Apple silicon has some of them; an Intel one, which macOS translates, does.
+                return python if place == platform else f"cpython-{python}-macos-x86_64-none"
+    return release.torch[2]
+
+
 def _way_out(release: releases.Release, d2l: str, platform: str) -> tuple[Command, ...]:
-    torch, vision, python = release.torch
-    if platform == "osx-arm64" and pins_without_wheels(release, python, platform):
-        # No Python of Apple silicon has them; an Intel one, which macOS translates, does.
-        python = f"cpython-{python}-macos-x86_64-none"
+    torch, vision, _ = release.torch
+    python = python_for(release, platform)
     specs = [f"torch=={torch}", f"torchvision=={vision}", f"d2l=={d2l}"]
     if release.edition == "zh" and "matplotlib-inline" not in release.pins:
         specs.append("matplotlib-inline<0.2")
@@ -199,14 +210,22 @@ def plan_platform(plan: Plan) -> Iterator[Problem]:
     says `No matching distribution found for torch`."""
     torch = plan.pinned("torch")
     if matrix.release(torch) is not None and not matrix.made_on(torch, plan.platform):
-        last = max((t for t in matrix.RELEASES if matrix.made_on(t, plan.platform)), key=Version)
         yield Problem(
             "error",
             tr("torch {torch} has no wheel for {platform}", torch=torch, platform=plan.platform),
             "torch",
             (Found("torch", torch),),
-            (Command(text=f"torch=={last}"),),
+            tuple(_last_on(plan)),
         )
+
+
+def _last_on(plan: Plan) -> Iterator[Command]:
+    """Yield the newest torch that this platform and Python have; another Python where it has none at all."""
+    there = sorted((t for t in matrix.RELEASES if matrix.made_on(t, plan.platform)), key=Version)
+    fitting = [torch for torch in there if not plan.python or matrix.made_for(torch, plan.python)]
+    if not fitting:
+        yield Command(("uv", "venv", "--python", matrix.RELEASES[there[-1]].pythons[1], "d2l"))
+    yield Command(text=f"torch=={(fitting or there)[-1]}")
 
 
 def plan_gpu(plan: Plan) -> Iterator[Problem]:

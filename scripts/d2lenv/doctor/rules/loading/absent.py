@@ -48,7 +48,7 @@ def _chinese(context: Context) -> bool:
 def _bring(context: Context, version: str) -> Command:
     release, prefix = releases.RELEASES[version], context.prefix
     if plan.pins_without_wheels(release, prefix.python_minor, prefix.platform):
-        return fixes.other_python(context, release.torch[2])
+        return fixes.other_python(context, plan.python_for(release, prefix.platform))
     torch = () if context.version("torch") else _pair(release.torch, prefix.python_minor)
     command = fixes.pip_install(context, *torch, f"d2l=={version}")
     # d2l takes its pins along.
