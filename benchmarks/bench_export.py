@@ -2,10 +2,12 @@
 
     python benchmarks/bench_export.py
 
-The promise is 5 s for all exports of all environments, and the same for `--check`, and that an SBOM takes no
-longer to make than pixi-sbom takes. That is a program without an interpreter: what a Python process needs
-before it does anything (the interpreter, click, py-rattler) is shown and is not part of the ratio. CPU time
-is compared: on a busy machine the wall clock says more about the others.
+The promise is 5 s for all exports of all environments, and the same for `--check`, and that SBOMs take no
+longer to make than pixi-sbom takes. The bound is on the work, from the lock to the documents, against a
+process of pixi-sbom for each environment. Our whole process is shown without a bound, as it does not win:
+it takes about as long as a pixi-sbom for each document (1.09 on 2026-11-24) and twice as long as one for each
+environment. That is a program without an interpreter, and Python takes longer to start than its whole run.
+CPU time is compared: on a busy machine the wall clock says more about the others.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ import yaml
 from d2lenv.export import plan
 from d2lenv.export.formats.registry import FORMATS, REQUIREMENTS
 from d2lenv.export.request import Request
+from d2lenv.workspace import lockfile
 from d2lenv.workspace import manifest as workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 7
 LEARNERS = ("cpu", "cuda", "cuda12")
 BOUND = 1.0
-"""Our CPU time for the SBOMs of the learners' environments, by pixi-sbom's for the same."""
+"""Our CPU time for the SBOMs of the learners' environments, by pixi-sbom's."""
 
 FRESH = (
     sys.executable,
@@ -67,24 +70,39 @@ def quietly(commands: Sequence[Sequence[str]]) -> Callable[[], object]:
     return action
 
 
-def sboms() -> float:
-    """Compare with pixi-sbom; returns the ratio."""
+def documents(ours: workspace.Workspace) -> list[list[str]]:
+    """pixi-sbom's words for each document."""
+    found = lockfile.read(ours.lock)
+    return [
+        ["-e", name, "-p", platform, "--primary-purl", "pypi"]
+        for name in LEARNERS
+        for platform in found.platforms(name)
+    ]
+
+
+def sboms(ours: workspace.Workspace) -> float:
+    """Compare with pixi-sbom; returns the ratio that has a bound."""
     program = str(Path(sys.executable).with_name("pixi-sbom"))
     with tempfile.TemporaryDirectory() as folder:
         lock = [program, "--no-config", "--quiet", "--lockfile", str(ROOT / "pixi.lock"), "--output", folder]
         learners = [[*lock, "-e", name, "--all-platforms", "--primary-purl", "pypi"] for name in LEARNERS]
         theirs = best(quietly(learners), of_children)
+        single = [[*lock[:-1], f"{folder}/one.json", *words] for words in documents(ours)]
+        each = best(quietly(single), of_children)
     work = min(float(subprocess.run(FRESH, check=True, capture_output=True).stdout) for _ in range(REPEATS))
     command = [sys.executable, "-m", "d2lenv", "--workspace", str(ROOT), "export", *LEARNERS]
     process = best(quietly([[*command, "--format=sbom", "--check", "--json"]]), of_children)
     start = best(quietly([[sys.executable, "-c", "import click, rattler"]]), of_children)
     print(f"\n{'SBOMs of cpu, cuda and cuda12, CPU time':<60}")
     print(f"{'  pixi-sbom, a process for each environment':<60} {theirs:7.3f} s")
+    print(f"{f'  pixi-sbom, a process for each of {len(single)} documents':<60} {each:7.3f} s")
     print(f"{'  ours, from the lock to the documents':<60} {work:7.3f} s")
     print(f"{'  ours, as a process':<60} {process:7.3f} s")
     print(f"{'    of which Python with click and py-rattler':<60} {start:7.3f} s")
     ratio = work / theirs
     print(f"{'  ratio (bound: ' + str(BOUND) + ')':<60} {ratio:7.2f}  {'MISSED' if ratio > BOUND else ''}")
+    print(f"{'  our process / a pixi-sbom for each document (no bound)':<60} {process / each:7.2f}")
+    print(f"{'  our process / a pixi-sbom for each environment (no bound)':<60} {process / theirs:7.2f}")
     return ratio
 
 
@@ -117,7 +135,7 @@ def main() -> int:
     command = [sys.executable, "-m", "d2lenv", "--workspace", str(ROOT), "export", "--check"]
     print(f"{'d2lenv export --check, as a process':<60} {best(quietly([command])):7.3f} s")
     formats(ours)
-    ratio = sboms()
+    ratio = sboms(ours)
     yaml_for_scale(whole.texts["envs/cpu/conda-lock.yml"])
     return 1 if ratio > BOUND else 0
 

@@ -10,6 +10,7 @@ from typing import TypedDict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from d2lenv.base import process
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.export import previous, read
@@ -49,6 +50,7 @@ class ExportPlan:
     notes: tuple[str, ...]
 
 
+@process.without_collector()
 def of_workspace(workspace: Workspace, request: Request) -> ExportPlan:
     """Plan the exports of this project's own lock, under ``envs/``.
 
