@@ -9,10 +9,12 @@ import io
 import json
 import os
 import shlex
+import subprocess
 import sys
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -23,6 +25,8 @@ from rattler.explicit_environment import ExplicitEnvironmentSpec
 
 from d2lenv.export.formats import colab, explicit
 from d2lenv.export.table import EnvironmentTable
+from d2lenv.workspace.pins import Pin
+from export import sample_locks
 from export.sample_locks import CONDA_FORGE, Env, pick, text
 from export.tables import tables_of
 
@@ -207,3 +211,75 @@ def test_the_file_is_what_json_reads(cuda: EnvironmentTable) -> None:
     content = colab.files(cuda)[f"{cuda.folder}/colab.ipynb"]
     assert json.loads(content)["nbformat"] == 4
     assert content.endswith("}\n")
+
+
+# --- d2l beside Colab's own PyTorch -----------------------------------------------------------------------
+
+STAND_INS = {
+    "torch.py": "__version__ = '2.11'\ndef manual_seed(n): pass\ndef tensor(x): return x\n",
+    # What pip is asked for is written down, and the stand-in for d2l comes with it.
+    "pip/__main__.py": """
+import pathlib, sys
+here = pathlib.Path(__file__).parents[1]
+asked = pathlib.Path(sys.argv[-1]).read_text()
+(here / "asked.txt").write_text("\\n".join([*sys.argv[1:-1], asked]))
+(here / "d2l").mkdir()
+(here / "d2l" / "__init__.py").write_text("")
+(here / "d2l" / "torch.py").write_text((here / "stand-in.txt").read_text())
+""",
+    "stand-in.txt": """
+class SyntheticRegressionData:
+    def __init__(self, w, b): self.X, self.y = w, b
+class Loss(float):
+    backward = lambda self: None
+    item = lambda self: float(self)
+class LinearRegression:
+    def __init__(self, lr): self.losses = LOSSES
+    def configure_optimizers(self): return type("SGD", (), {"step": lambda self: None})()
+    def __call__(self, X): return X
+    def loss(self, y_hat, y): return Loss(self.losses.pop(0))
+def try_gpu(): return "cpu"
+""",
+}
+
+
+def beside(folder: Path) -> EnvironmentTable:
+    (one,) = tables_of(sample_locks.write_named(folder))
+    return replace(one, beside=(Pin("d2l", "1.0.3", ("ab" * 32,)),))
+
+
+def run_beside(folder: Path, losses: str) -> subprocess.CompletedProcess[str]:
+    """The cell in a process of its own, with stand-ins for pip, torch and d2l."""
+    for name, content in STAND_INS.items():
+        path = folder / "there" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content.replace("LOSSES", losses), encoding="utf-8")
+    (folder / "there" / "pip" / "__init__.py").write_text("", encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", cell(beside(folder), "install")],
+        env={**os.environ, "PYTHONPATH": str(folder / "there")},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_the_one_cell_adds_d2l_by_its_hash_and_tries_it(tmp_path: Path) -> None:
+    done = run_beside(tmp_path, "[2.0, 1.0]")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "one training step: loss 2.00 → 1.00" in done.stdout
+    asked = (tmp_path / "there" / "asked.txt").read_text(encoding="utf-8").splitlines()
+    assert {"install", "--no-deps", "--require-hashes"} <= set(asked)
+    assert asked[-1] == f"d2l==1.0.3 --hash=sha256:{'ab' * 32}"
+
+
+def test_a_training_step_that_does_not_help_is_an_error(tmp_path: Path) -> None:
+    done = run_beside(tmp_path, "[1.0, 1.0]")
+    assert done.returncode != 0
+    assert "a training step did not help" in done.stderr
+
+
+def test_nothing_of_colabs_own_is_replaced(tmp_path: Path) -> None:
+    one = beside(tmp_path)
+    assert [c["id"] for c in notebook(one).cells] == ["about", "install"]
+    assert "torch==" not in colab.files(one)["default/colab.ipynb"]
