@@ -29,13 +29,28 @@ def write_atomic(path: Path, data: str | bytes, *, private: bool = False) -> Non
     Raises:
         D2lEnvError: if the folder is not writable or the disk is full.
     """
-    raw = data.encode("utf-8") if isinstance(data, str) else data
+    with new_beside(path, private=private) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def new_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Give a temporary file beside ``path`` to write into, and rename it over ``path`` after the body.
+
+    A body that ends by an exception leaves the old file as it was.
+
+    Args:
+        private: as in :func:`write_atomic`.
+
+    Raises:
+        D2lEnvError: if the folder is not writable or the disk is full.
+    """
     # The name is chosen before the file is made: a signal in between leaves nothing behind.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_private(temporary, new=True) as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # A file that others may read keeps its mode, a new one gets the umask's.
