@@ -443,6 +443,7 @@ def job_at(root: Path, prefix: Path) -> Job:
         pytorch="auto",
         mirror="",
         link_mode=None,
+        wheels=None,
         link_scripts=False,
         say=lambda line: None,
     )

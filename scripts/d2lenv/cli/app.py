@@ -13,7 +13,7 @@ import click
 
 from d2lenv.base import messages
 from d2lenv.base.messages import mark, tr
-from d2lenv.cli import books, build, data, doctor, explain, export, learn, lock, proof, shared, smoke
+from d2lenv.cli import books, build, bundle, data, doctor, explain, export, learn, lock, proof, shared, smoke
 
 
 def _speak(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -60,6 +60,6 @@ def cli(context: click.Context, root: Path | None) -> None:
 for _command in (
     lock.lock, lock.check, build.build, smoke.smoke, export.export, doctor.doctor, explain.explain,
     proof.verify, proof.repro, proof.fingerprint, proof.diff, proof.attest,
-    learn.lab, learn.saved, books.books, data.data,
+    learn.lab, learn.saved, books.books, data.data, bundle.bundle,
 ):  # fmt: skip
     cli.add_command(_command)

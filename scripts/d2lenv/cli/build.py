@@ -36,13 +36,24 @@ from d2lenv.cli import shared
     metavar="copy|hardlink|clone",
     help=mark("How the wheels engine gets files from uv's cache (default: clone where the disk can)."),
 )
+@shared.option(
+    "--bundle",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=mark("Take the wheels from this bundle (`d2lenv bundle create`), and ask no network."),
+)
 @shared.option("--link-scripts", is_flag=True, help=mark("Let conda packages run their post-link scripts."))
 @shared.option("--no-space-check", is_flag=True, help=mark("Build although the disk looks too small."))
 @shared.as_json
 @click.pass_obj
 def build(
-    place: shared.Place, /, environment: str | None, no_space_check: bool, as_json: bool, **how: Any
-) -> None:  # `how`: as engines.build.build takes it
+    place: shared.Place,
+    /,
+    environment: str | None,
+    bundle: Path | None,
+    no_space_check: bool,
+    as_json: bool,
+    **how: Any,  # as engines.build.build takes it
+) -> None:
     from d2lenv.base.console import note, print_json
     from d2lenv.engines import build
 
@@ -53,6 +64,10 @@ def build(
         advice = fitting.for_this_machine(workspace)
         note(str(advice))
         environment = advice.environment
+    if bundle is not None:
+        from d2lenv.bundle import check
+
+        how |= check.how_to_build(bundle, environment)
     built = build.build(workspace, environment, check_space=not no_space_check, say=note, **how)
     if as_json:
         print_json("build", True, built.as_json())

@@ -67,6 +67,7 @@ def build(
     mirror: str = "",
     fresh: bool = False,
     link_mode: str | None = None,
+    wheels: Path | None = None,
     link_scripts: bool = False,
     check_space: bool = True,
     say: Callable[[str], None],
@@ -82,6 +83,7 @@ def build(
         mirror: where PyTorch's own builds are fetched from instead of its host.
         fresh: build although a prefix with the right digest is there, from a cache that was read in full.
         link_mode: how the wheels engine gets files from its cache: copy, hardlink, clone.
+        wheels: a folder with every wheel, for a machine without a package index (wheels engine).
         link_scripts: let conda packages run their post-link scripts.
         check_space: refuse when the disk has less room than the build needs.
         say: receives lines of progress.
@@ -114,6 +116,7 @@ def build(
             pytorch=pytorch,
             mirror=mirror or os.environ.get(MIRROR, ""),
             link_mode=link_mode,
+            wheels=wheels,
             link_scripts=link_scripts,
             say=say,
         )

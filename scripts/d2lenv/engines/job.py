@@ -37,6 +37,7 @@ class Job:
         pytorch: the edition that the reader asked for, ``cpu`` or ``cuda``; ``auto`` for this machine's.
         mirror: a mirror of PyTorch's own host; empty for the host.
         link_mode: how files get from the cache into the prefix; None for the engine's own way.
+        wheels: a folder with every wheel of it, the only place to look; None for the package index.
         link_scripts: whether packages may run their post-link scripts.
         say: receives lines of progress.
     """
@@ -53,6 +54,7 @@ class Job:
     pytorch: str
     mirror: str
     link_mode: str | None
+    wheels: Path | None
     link_scripts: bool
     say: Callable[[str], None]
 

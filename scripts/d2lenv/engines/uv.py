@@ -216,22 +216,30 @@ def _look_around(
 
 def _install(job: Job, python: interpreters.Interpreter, requirements: Path, cache: Path) -> None:
     # What uv's cache holds needs no network, not even to be asked whether it is there.
-    if not _attempt(job, python, requirements, ("--offline",), shown=False):
+    reason = _attempt(job, python, requirements, ("--offline",), shown=False)
+    if not reason:
         return
-    job.say(tr("not all of them are in uv's cache; asking the package index"))
-    shown = sys.stderr.isatty()
-    arrivals = Arrivals(cache, job.building, _STALL_S)
-    watch = process.Watch(_STALL_S / 20, lambda: arrivals.go_on(time.monotonic()))
-    try:
-        reason = _attempt(job, python, requirements, (), shown=shown, watch=watch)
-    except process.StalledError:
-        raise _stalled(job, cache) from None
+    shown = sys.stderr.isatty() and job.wheels is None
+    if job.wheels is None:
+        job.say(tr("not all of them are in uv's cache; asking the package index"))
+        reason = _ask_the_index(job, python, requirements, cache, shown=shown)
     if reason:
         raise D2lEnvError(
             tr("the wheels of {name} cannot be installed", name=job.settings.name),
             why=tr("see uv's message above") if shown else reason,
             fix=_next_step(reason),
         )
+
+
+def _ask_the_index(
+    job: Job, python: interpreters.Interpreter, requirements: Path, cache: Path, *, shown: bool
+) -> str:
+    arrivals = Arrivals(cache, job.building, _STALL_S)
+    watch = process.Watch(_STALL_S / 20, lambda: arrivals.go_on(time.monotonic()))
+    try:
+        return _attempt(job, python, requirements, (), shown=shown, watch=watch)
+    except process.StalledError:
+        raise _stalled(job, cache) from None
 
 
 def _stalled(job: Job, cache: Path) -> D2lEnvError:
@@ -280,6 +288,7 @@ def _install_words(job: Job, requirements: Path) -> list[str | Path]:
         *("pip", "install", "--python", job.building, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
         *(("--link-mode", job.link_mode) if job.link_mode else ()),
+        *(("--no-index", "--find-links", job.wheels) if job.wheels else ()),
     ]
 
 
