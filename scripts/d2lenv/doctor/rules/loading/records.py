@@ -17,8 +17,8 @@ from d2lenv.prefix.contents.text import JSON_LIMIT, read_optional
 
 # Nobody imports these: headers, tests, and what Python makes by itself.
 _NEEDLESS = re.compile(r"^\.\.|\b(?:include|tests?|testing/_internal|testdata|__pycache__)/")
-# One pattern over a whole RECORD: torch's has 11,000 lines.
-_LOADED = re.compile(r"^([^\",\n]+\.(?:py|pyd|dll|dylib|so(?:\.\d+)*)),([^,\n]*),(\d{0,15})$", re.MULTILINE)
+_LOADED = (".py", ".so", ".pyd", ".dll", ".dylib")
+_LONGEST_SIZE = 15
 _SHOWN = 3
 
 
@@ -93,20 +93,29 @@ def _damage(context: Context, distribution: Distribution) -> Damage:
 def _claimed_by_others(context: Context, owner: Distribution, names: list[str]) -> frozenset[str]:
     """Return those of ``names`` that another distribution claims too, as `jupyter` does jupyter_core's
     module."""
-    asked, found = frozenset(names), set[str]()
+    found = set[str]()
     for other in context.prefix.distributions:
         if other is not owner and other.site == owner.site:
-            found |= {name for name, _, _ in _rows(context, other) if name in asked}
+            text = "\n" + _record(context, other)
+            found |= {name for name in names if f"\n{name}," in text}
     return frozenset(found)
 
 
-def _rows(context: Context, distribution: Distribution) -> list[tuple[str, str, str]]:
-    """Return RECORD's rows of what Python and the system load: name, hash, size.
+def _record(context: Context, distribution: Distribution) -> str:
+    """Return RECORD; one without it says nothing: conda's packages, old eggs."""
+    return read_optional(distribution.folder / "RECORD", JSON_LIMIT, context.trouble)
 
-    One without it says nothing: conda's packages, old eggs.
-    """
-    text = read_optional(distribution.folder / "RECORD", JSON_LIMIT, context.trouble)
-    return [row for row in _LOADED.findall(text) if not _NEEDLESS.search(row[0])]
+
+def _rows(context: Context, distribution: Distribution) -> Iterator[tuple[str, str, str]]:
+    """Yield RECORD's rows of what Python and the system load: name, hash, size."""
+    # No csv: torch's has 11,000 lines, and a name with a comma or quote is nobody's module.
+    for line in _record(context, distribution).split("\n"):
+        name, _, rest = line.partition(",")
+        if not (name.endswith(_LOADED) or ".so." in name) or '"' in name or _NEEDLESS.search(name):
+            continue
+        digest, comma, size = rest.partition(",")
+        if comma and len(size) <= _LONGEST_SIZE and (not size or size.isdecimal()):
+            yield name, digest, size
 
 
 def two_owners(context: Context) -> Iterator[Problem]:
