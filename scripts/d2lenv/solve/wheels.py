@@ -22,6 +22,7 @@ from packaging.version import Version
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
+from d2lenv.facts import torch
 from d2lenv.facts.names import CONDA_TO_PYPI
 from d2lenv.facts.platforms import index_cuda, row
 from d2lenv.solve import uv
@@ -42,8 +43,6 @@ from d2lenv.workspace.pins import (
 from d2lenv.workspace.settings import Settings
 
 _RESOLVE_TIMEOUT_S = 900.0
-# torch → its torchaudio, for a platform where conda has none (pytorch.org, previous versions).
-_TORCHAUDIO = {"2.0.1": "2.0.2", "1.13.1": "0.13.1", "2.3.0": "2.3.0"}
 
 
 def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -> list[str]:
@@ -55,9 +54,9 @@ def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
     wanted = {spec.name for spec in workspace.environments[settings.name].specs[like]}
     asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
-    torch = conda["torch"][1] if "torch" in conda else ""
-    if "torchaudio" not in conda and torch in _TORCHAUDIO:
-        asked.append(f"torchaudio=={_TORCHAUDIO[torch]}")
+    release = torch.release(conda["torch"][1]) if "torch" in conda else None
+    if "torchaudio" not in conda and release is not None and release.audio:
+        asked.append(f"torchaudio=={release.audio[0]}")  # conda has none for this platform
     return [*asked, *settings.extra]
 
 
