@@ -45,6 +45,7 @@ from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import pins as pinned
+from book_rows import chapter_rows, run_rows
 from data_rows import data_rows, own_places
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +55,7 @@ DOCUMENTS = (
     "README.zh-CN.md",
     "docs/doctor.md",
     "docs/data.md",
+    "docs/book-runs.md",
     "SECURITY.md",
     "docs/errors.md",
     "docs/errors.zh-CN.md",
@@ -370,6 +372,8 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "unreadable": unreadable,
     "data": data_rows,
     "own places": own_places,
+    "book runs": run_rows,
+    **{f"chapters {book}": partial(chapter_rows, book) for book in ("en", "zh", "dlwpt")},
     "sources": codes(sources, numerics),
     "loading": codes(interpreter, records, clashes, libraries, absent, surroundings),
     **{

@@ -17,7 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "scripts" / "d2lenv" / "books" / "locks"
-WANTED = ("gpytorch", "syne-tune[gpsearchers]==0.3.2", "gym==0.21.0", "imageio", "h5py")
+WANTED = (
+    "gpytorch", "syne-tune[gpsearchers]==0.3.2", "gym==0.21.0", "imageio[ffmpeg]", "h5py",
+    "simpleitk", "diskcache<5", "tqdm",
+)  # fmt: skip
 # Environment → the Python that its chapters are run with.
 ENVIRONMENTS = {
     "cpu": "3.10",

@@ -72,6 +72,8 @@ _TWO = re.compile(
 _DATA = re.compile(
     r"Dataset not found or corrupted|Dataset not found\.|File not found or corrupted|HTTPError|URLError"
 )
+# A path in a folder of data: the book's repository has it elsewhere, or the reader fetches it.
+_DATA_FILE = re.compile(r"FileNotFoundError: .*?'(?:[^']*/)?data(?:-unversioned)?/[^']*'$")
 _MODULE = re.compile(r"No module named '?([A-Za-z_][\w.]*)|Missing (?:optional )?dependency '?([\w.]+)")
 
 
@@ -140,12 +142,10 @@ def _of_error(result: NotebookResult, source: str, missing: Sequence[str], extra
 
 def _is_data(result: NotebookResult, missing: Sequence[str]) -> bool:
     """Return whether a cell failed for want of a file: nobody answered, or it is said to be missing."""
-    if needs_network(result) or _DATA.search(result.reason):
+    if needs_network(result) or _DATA.search(result.reason) or _DATA_FILE.match(result.reason):
         return True
-    return (
-        bool(missing)
-        and re.match(r"(FileNotFoundError|OSError|RuntimeError|HTTPError)", result.reason) is not None
-    )
+    missed = re.match(r"(FileNotFoundError|OSError|RuntimeError|HTTPError)", result.reason)
+    return bool(missing) and missed is not None
 
 
 def _file_in(text: str) -> str:

@@ -24,9 +24,9 @@ from d2lenv.books.store import digest
 from d2lenv.prefix import locations
 from d2lenv.solve import uv
 
-MODULES = ("gpytorch", "gym", "h5py", "imageio", "syne_tune")
+MODULES = ("SimpleITK", "diskcache", "gpytorch", "gym", "h5py", "imageio", "syne_tune", "tqdm")
 """The modules that notebooks import: 1.0.3's chapters on Gaussian processes, search of hyperparameters and
-reinforcement learning, and *Deep Learning with PyTorch* 3 and 4."""
+reinforcement learning, and *Deep Learning with PyTorch* 3, 4 and part 2."""
 
 _TIMEOUT_S = 1800
 

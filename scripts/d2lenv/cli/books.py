@@ -123,7 +123,9 @@ def _show_book(target: Path, count: int, version: str, digest: str) -> None:
 @shared.option(
     "--extras",
     is_flag=True,
-    help=mark("Install gpytorch, syne-tune, gym, imageio and h5py beside the environment, for this run."),
+    help=mark(
+        "Install what single chapters import (gpytorch, syne-tune, gym, imageio …) beside the environment."
+    ),
 )
 @shared.option(
     "--cpu",

@@ -34,7 +34,52 @@ class BookBug:
     environments: tuple[str, ...] = ()
 
 
-BUGS: tuple[BookBug, ...] = ()
+_SEEN = "2026-11-24"
+
+# deep-learning-with-pytorch/dlwpt-code at d6c0210: p2ch13 has no diagnose.py, no model_seg.py, and in its
+# dsets.py no old_build2dLungMask.
+BUGS: tuple[BookBug, ...] = (
+    BookBug(
+        "dlwpt",
+        "p1ch4/X_video_cockatoo.ipynb",
+        6,
+        r"TypeError: empty\(\): argument 'size' must be tuple of ints, but found element of type float",
+        mark("takes meta['nframes'], which imageio no longer knows: write reader.count_frames() instead"),
+        _SEEN,
+    ),
+    BookBug(
+        "dlwpt",
+        "p2ch13_explore_data_v2.ipynb",
+        2,
+        r"ImportError: cannot import name 'old_build2dLungMask'",
+        mark("imports old_build2dLungMask, which the repository does not have: leave this notebook out"),
+        _SEEN,
+    ),
+    BookBug(
+        "dlwpt",
+        "p2ch13_explore_diagnose.ipynb",
+        3,
+        r"ModuleNotFoundError: No module named 'p2ch13\.diagnose'",
+        mark("imports p2ch13.diagnose, which the book's repository does not have: leave this notebook out"),
+        _SEEN,
+    ),
+    BookBug(
+        "dlwpt",
+        "p3ch15/1_jit_intro.ipynb",
+        7,
+        r"ModuleNotFoundError: No module named 'p2ch13\.model_seg'",
+        mark("imports p2ch13.model_seg, which the book's repository does not have: what comes before works"),
+        _SEEN,
+    ),
+    BookBug(
+        "dlwpt",
+        "generate_annotations_with_malignancy.ipynb",
+        2,
+        r"ModuleNotFoundError: No module named 'pylidc'",
+        mark("is the authors' tool and needs the LIDC database: its result is in data/part2/luna already"),
+        _SEEN,
+    ),
+)
 
 
 def find(book: str, notebook: str, error: str) -> BookBug | None:
