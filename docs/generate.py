@@ -22,6 +22,7 @@ import tomli
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from book_rows import chapter_rows, run_rows
 from d2lenv import doctor
 from d2lenv.doctor import fitting
 from d2lenv.doctor.rules import (
@@ -45,7 +46,6 @@ from d2lenv.facts.names import CONDA_TO_PYPI, pypi_name
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import manifest as workspace
 from d2lenv.workspace import pins as pinned
-from book_rows import chapter_rows, run_rows
 from data_rows import data_rows, own_places
 
 ROOT = Path(__file__).resolve().parents[1]
