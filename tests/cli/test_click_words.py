@@ -64,7 +64,7 @@ def test_every_word_of_click_is_translated(language: str) -> None:
     [
         (("build", "--help"), ("用法: ", "选项:", "默认：auto", "显示本说明后退出。")),
         (("--help",), ("命令:", "显示版本号后退出。")),
-        (("build",), ("用法: ", "build --help' 查看帮助。", "错误：缺少参数 'ENVIRONMENT'")),
+        (("smoke",), ("用法: ", "smoke --help' 查看帮助。", "错误：缺少参数 'ENV'")),
         (("bild",), ("错误：没有命令 'bild'", "build")),
         (("build", "--x"), ("错误：没有选项 '--x'",)),
         (("books", "get", "nosuch"), ("的值无效：'nosuch' 不在可选值之中：",)),

@@ -53,6 +53,8 @@ COMMANDS = {
     "books get en {book}": 0,
     "books get en": 1,
     "books run {root}/notebooks --env tiny --prefix {light} --data {data} --report {data}/report": 1,
+    "bundle create tiny --output {data}/room": 1,
+    "bundle verify {data}": 2,
     "data list --book zh --folder {data}": 0,
     "data get fra-eng --folder {data} --from {data}": 1,
     "data check --folder {data}": 0,

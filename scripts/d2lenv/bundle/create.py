@@ -174,7 +174,14 @@ def _python(work: _Work, version: str, platform: str) -> str:
 
 def _tool(work: _Work, platform: str, there: dict[str, Path]) -> None:
     """Take the tool's own wheels, for each Python of the bundle that may run it on that platform."""
-    text = (work.workspace.root / _TOOL_LOCK).read_text(encoding="utf-8")
+    try:
+        text = (work.workspace.root / _TOOL_LOCK).read_text(encoding="utf-8")
+    except OSError as error:
+        raise D2lEnvError(
+            tr("{path} cannot be read", path=work.workspace.root / _TOOL_LOCK),
+            why=tr("a bundle carries the tool itself"),
+            fix=tr("make bundles in a checkout of this repository"),
+        ) from error
     versions = sorted({one.python for one in work.carried if one.platform == platform}, key=_number)
     fitting = [version for version in versions if _number(version) >= _OLDEST_FOR_THE_TOOL]
     if not fitting:
