@@ -66,6 +66,12 @@ def test_a_missing_file_of_the_table_is_named_by_it() -> None:
     )
 
 
+def test_a_trial_that_failed_for_want_of_data_needs_them() -> None:
+    reason = "ValueError: Trial - 0 failed"
+    assert classed(reason, missing=("FashionMNIST",)) == ("data", "needs FashionMNIST")
+    assert classed(reason)[0] == "surprise"
+
+
 def test_a_notebook_for_two_gpus_says_so() -> None:
     assert (
         classed("RuntimeError: Found no NVIDIA driver", source="X.cuda(1); try_gpu(1)")[1]

@@ -144,7 +144,8 @@ def _is_data(result: NotebookResult, missing: Sequence[str]) -> bool:
     """Return whether a cell failed for want of a file: nobody answered, or it is said to be missing."""
     if needs_network(result) or _DATA.search(result.reason) or _DATA_FILE.match(result.reason):
         return True
-    missed = re.match(r"(FileNotFoundError|OSError|RuntimeError|HTTPError)", result.reason)
+    # syne-tune says no more of a trial, which is a process of its own.
+    missed = re.match(r"(FileNotFoundError|OSError|RuntimeError|HTTPError|ValueError: Trial)", result.reason)
     return bool(missing) and missed is not None
 
 
