@@ -168,6 +168,6 @@ def test_every_command_is_asked_here() -> None:
     names = {f"{group} {name}" for group, command in groups.items() for name in command.commands}
     names |= set(cli.commands) - set(groups)
     # One needs an environment with JupyterLab, both go on until they are stopped: tests/learn/test_server.py
-    # and tests/cli/test_data.py read their documents.
+    # and tests/cli/learner/test_data.py read their documents.
     names -= {"lab", "data serve"}
     assert names == {name for name in names if any(words.startswith(name) for words in COMMANDS)}

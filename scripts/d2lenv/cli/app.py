@@ -13,7 +13,8 @@ import click
 
 from d2lenv.base import messages
 from d2lenv.base.messages import mark, tr
-from d2lenv.cli import books, build, bundle, data, doctor, explain, export, learn, lock, proof, shared, smoke
+from d2lenv.cli import build, bundle, export, lock, proof, shared, smoke
+from d2lenv.cli.learner import books, data, doctor, explain, learn
 
 
 def _speak(context: click.Context, parameter: click.Parameter, value: str | None) -> None:

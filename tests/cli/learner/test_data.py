@@ -79,7 +79,7 @@ def test_serve_says_where_it_listens_and_ends_by_ctrl_c(tmp_path: Path) -> None:
         child.communicate()
 
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "d2l"
+REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "d2l"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="not checked: the six real files are not on this machine")
