@@ -13,7 +13,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.bundle import install
 from d2lenv.bundle.manifest import NAME, WHEELS, File, Manifest, read
-from d2lenv.engines import editions
+from d2lenv.engines.wheels import editions
 from d2lenv.facts import platforms
 from d2lenv.prefix import scan
 from d2lenv.prefix.scan import Entry

@@ -17,10 +17,10 @@ from d2lenv.base import process
 from d2lenv.base.console import print_table, say
 from d2lenv.base.messages import tr
 from d2lenv.engines import find, place
-from d2lenv.engines.editions import MIRROR
 from d2lenv.engines.find import AUTO, ENGINES
 from d2lenv.engines.finish import finish
 from d2lenv.engines.job import Job
+from d2lenv.engines.wheels.editions import MIRROR
 from d2lenv.prefix import locations
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace import pins as pinned

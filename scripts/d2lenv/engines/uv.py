@@ -17,10 +17,11 @@ from pathlib import Path
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr, trn
-from d2lenv.engines import editions, interpreters, wheel_cache
-from d2lenv.engines.arrivals import Arrivals
-from d2lenv.engines.editions import available
+from d2lenv.engines import interpreters
 from d2lenv.engines.job import Job, disk_step
+from d2lenv.engines.wheels import editions, wheel_cache
+from d2lenv.engines.wheels.arrivals import Arrivals
+from d2lenv.engines.wheels.editions import available
 from d2lenv.facts import platforms
 from d2lenv.prefix import locations, marker, records
 from d2lenv.prefix.scan import Known

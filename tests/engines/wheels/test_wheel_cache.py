@@ -15,8 +15,9 @@ import pytest
 import condakit
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
-from d2lenv.engines import build, wheel_cache
+from d2lenv.engines import build
 from d2lenv.engines.build import Built
+from d2lenv.engines.wheels import wheel_cache
 from d2lenv.prefix import archives, locations
 from d2lenv.workspace import manifest as workspace
 

@@ -19,8 +19,8 @@ from packaging.version import Version
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
-from d2lenv.engines import wheel_cache
 from d2lenv.engines.job import Job
+from d2lenv.engines.wheels import wheel_cache
 from d2lenv.facts import platforms, pytorch_host
 from d2lenv.facts.pytorch_host import HOST, TRIO, HostFile
 from d2lenv.prefix import locations, marker

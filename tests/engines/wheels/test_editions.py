@@ -11,8 +11,9 @@ import pytest
 import condakit
 import wheelkit
 from d2lenv.base.errors import USAGE, D2lEnvError
-from d2lenv.engines import build, editions
+from d2lenv.engines import build
 from d2lenv.engines.build import Built
+from d2lenv.engines.wheels import editions
 from d2lenv.facts import platforms, pytorch_host
 from d2lenv.facts.pytorch_host import HostFile
 from d2lenv.prefix import locations, marker
@@ -206,7 +207,7 @@ def test_an_environment_without_two_editions_refuses_the_option(root: Path) -> N
 def test_the_editions_of_modern_by_platform_and_gpu(
     monkeypatch: pytest.MonkeyPatch, platform: str, gpu: bool, wanted: list[str]
 ) -> None:
-    modern = settings.get(manifest.load(Path(__file__).parents[2]), "modern")
+    modern = settings.get(manifest.load(Path(__file__).parents[3]), "modern")
     monkeypatch.setattr(editions, "has_gpu", lambda: gpu)
     assert editions.builds(modern, platform, "auto") == wanted
 
@@ -214,6 +215,6 @@ def test_the_editions_of_modern_by_platform_and_gpu(
 def test_the_cpu_environment_wants_the_cpu_build_even_where_there_is_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cpu = settings.get(manifest.load(Path(__file__).parents[2]), "cpu")
+    cpu = settings.get(manifest.load(Path(__file__).parents[3]), "cpu")
     monkeypatch.setattr(editions, "has_gpu", lambda: True)
     assert editions.builds(cpu, "linux-64", "auto") == ["cpu", ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d2lenv.engines.arrivals import Arrivals
+from d2lenv.engines.wheels.arrivals import Arrivals
 
 
 def test_what_arrives_is_seen_in_the_cache_and_in_the_prefix(tmp_path: Path) -> None:

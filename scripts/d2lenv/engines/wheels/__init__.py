@@ -1,0 +1,1 @@
+"""Parts of the engine of wheels: PyTorch's editions, the state of downloads, the cache of unpacked wheels."""
