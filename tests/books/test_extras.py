@@ -27,9 +27,11 @@ def test_every_package_of_a_lock_is_hashed(name: str) -> None:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_lock_has_the_packages_of_the_books_and_none_of_the_environment(name: str) -> None:
     names = set(re.findall(r"^([\w.-]+)==", extras.text_of(name), re.MULTILINE))
-    assert {"gpytorch", "syne-tune", "gym", "imageio", "h5py"} <= names
+    assert {"gpytorch", "syne-tune", "imageio", "h5py"} <= names
     assert not names & {"torch", "numpy", "pandas", "matplotlib", "d2l", "ipykernel"}
-    assert re.search(r"^gym==0\.21\.0 ", extras.text_of(name), re.MULTILINE)
+    # gym 0.21 cannot be imported on Python 3.12.
+    on_312 = "Python 3.12." in extras.text_of(name)
+    assert bool(re.search(r"^gym==0\.21\.0 ", extras.text_of(name), re.MULTILINE)) is not on_312
 
 
 def test_an_environment_without_extras_says_so() -> None:

@@ -3,7 +3,8 @@
 They are locked with hashes for each environment (``locks/``, made by ``tests/looks/book_extras.py``) and go
 into a folder of their own, which only a run of a book sees: the environment stays as it is. gym 0.21.0 is the
 last whose ``reset`` and ``seed`` are those that d2l 1.0.3 calls. It exists as source only, with metadata that
-newer installers refuse, so a pip and a setuptools of its time build it (tried 2026-11-24).
+newer installers refuse, so a pip and a setuptools of its time build it (tried 2026-11-24). On Python 3.12 it
+cannot be imported, so the locks for that have none and its two chapters need a package.
 """
 
 from __future__ import annotations
@@ -79,9 +80,6 @@ def install(environment: str, python: Path, place: Path, say: Callable[[str], No
 def _install(text: str, python: Path, building: Path) -> None:
     source = "".join(re.findall(r"^gym==.*\n(?:\s.*\n)*", text, re.MULTILINE))
     (building / "wheels.txt").write_text(text.replace(source, ""), encoding="utf-8")
-    (building / "source.txt").write_text(source, encoding="utf-8")
-    builders = (resources.files("d2lenv") / "books" / "locks" / "builders.txt").read_text(encoding="utf-8")
-    (building / "builders.txt").write_text(builders, encoding="utf-8")
     hashed = ("--no-deps", "--require-hashes")
     wheels = (*hashed, "--only-binary", ":all:")
     _uv(
@@ -95,6 +93,16 @@ def _install(text: str, python: Path, building: Path) -> None:
         "-r",
         building / "wheels.txt",
     )
+    if source:
+        _build(source, python, building, hashed)
+
+
+def _build(source: str, python: Path, building: Path, hashed: tuple[str, ...]) -> None:
+    """Build what exists as source only, with the tools of its time."""
+    (building / "source.txt").write_text(source, encoding="utf-8")
+    builders = (resources.files("d2lenv") / "books" / "locks" / "builders.txt").read_text(encoding="utf-8")
+    (building / "builders.txt").write_text(builders, encoding="utf-8")
+    wheels = (*hashed, "--only-binary", ":all:")
     _uv("venv", "--python", python, building / "venv")
     builder = locations.interpreter(building / "venv")
     _uv("pip", "install", *wheels, "--python", builder, "-r", building / "builders.txt")
