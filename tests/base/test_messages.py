@@ -171,7 +171,7 @@ def test_a_folder_is_all_that_a_new_language_takes(tmp_path: Path, monkeypatch: 
     package = tmp_path / "d2lenv" / "locale"
     (package / "fr").mkdir(parents=True)
     (package / "fr" / "words.po").write_text(FRENCH, encoding="utf-8")
-    monkeypatch.setattr("d2lenv.base.messages.resources.files", lambda name: tmp_path / name)
+    monkeypatch.setattr(messages, "_FOLDER", package)
     messages.languages.cache_clear()
     messages.translations.cache_clear()
     try:

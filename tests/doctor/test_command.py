@@ -311,3 +311,20 @@ def test_codes_are_unique_and_documented() -> None:
         name = check.__name__.removeprefix("plan_").replace("_", " ")
         assert f"| {code} | {name} | {doctor.explanation_key(check)} |" in text
     assert text.count("| D2L") == len(codes)
+
+
+def test_a_prefix_of_wheels_is_examined_without_py_rattler(tmp_path: Path) -> None:
+    """It takes as long to load as the doctor needs for everything else it reads."""
+    env = Environment(tmp_path / "env")
+    env.torch("1.13.1", local="", cuda="11.7")
+    env.file("d2lenv.json", json.dumps({"environment": "cuda", "engine": "wheels", "platform": "linux-64"}))
+    program = (
+        "import sys; from pathlib import Path; from d2lenv.doctor import command; "
+        "command.examine(sys.argv[1], Path(sys.argv[2]), command.Asked()); "
+        "print('LOADED', 'rattler' in sys.modules, 'd2lenv.workspace.settings' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(env.path), str(DOCS.parents[1])],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "LOADED False True"

@@ -120,3 +120,15 @@ def test_what_has_a_cuda_build_says_which() -> None:
         "modern": "12.8",
         "zh-modern": "12.8",
     }
+
+
+def test_the_overrides_alone_are_read_where_pixis_own_tables_are_wrong(tmp_path: Path) -> None:
+    (tmp_path / "pixi.toml").write_text(
+        "[dependencies]\nnumpy = 7\n\n"
+        '[[tool.d2lenv.environments.zh.overrides]]\nrequirements = ["Num_Py==1"]\nreason = "r"\n'
+        'since = "2026-11-24"\n[tool.d2lenv.environments.wrong]\noverrides = [{ requirements = ["a"] }]\n'
+    )
+    assert [override.package for override in settings.overrides(tmp_path, "zh")] == ["num-py"]
+    assert settings.overrides(tmp_path, "other") == ()
+    with pytest.raises(D2lEnvError, match=r"\[tool.d2lenv.environments.wrong\] overrides"):
+        settings.overrides(tmp_path, "wrong")

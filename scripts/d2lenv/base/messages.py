@@ -11,7 +11,7 @@ from __future__ import annotations
 import gettext
 import os
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from unicodedata import category
 
 from d2lenv.base import catalogue
@@ -20,12 +20,13 @@ SOURCE_LANGUAGE = "en"
 VARIABLE = "D2LENV_LANG"
 """The environment variable that chooses a language, also for the processes that are started."""
 
+_FOLDER = Path(__file__).parents[1] / "locale"
+
 
 @cache
 def languages() -> tuple[str, ...]:
     """Return the languages that there are, as gettext writes them: ``en``, then the folders (``zh_CN``)."""
-    folder = resources.files("d2lenv") / "locale"
-    return SOURCE_LANGUAGE, *sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return SOURCE_LANGUAGE, *sorted(entry.name for entry in _FOLDER.iterdir() if entry.is_dir())
 
 
 def language() -> str:
@@ -47,8 +48,7 @@ def translations(language: str) -> gettext.NullTranslations:
     """Return the catalogue of a language, all families together."""
     if language == SOURCE_LANGUAGE:
         return gettext.NullTranslations()
-    folder = resources.files("d2lenv") / "locale" / language
-    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".po")), key=lambda f: f.name)
+    files = sorted((_FOLDER / language).glob("*.po"))
     return catalogue.compiled(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from d2lenv.base.console import print_json
 from d2lenv.base.errors import FAILED
-from d2lenv.doctor import causes, examine_plan, fitting, show
+from d2lenv.doctor import causes, examine_plan, show
 from d2lenv.doctor import examine as examine_context
 from d2lenv.doctor.causes import Cause
 from d2lenv.doctor.model import Context, Finding
@@ -21,7 +22,9 @@ from d2lenv.doctor.probe import imports as importing
 from d2lenv.doctor.rules import plan as planning
 from d2lenv.facts import platforms
 from d2lenv.prefix import lookup
-from d2lenv.workspace import manifest
+
+if TYPE_CHECKING:
+    from d2lenv.doctor.fitting import Fit
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _probe(context: Context) -> tuple[probing.Probe, ...]:
     return probing.probe(prefix.python, wanted)
 
 
-def _fits(words: tuple[str, ...], root: Path | None) -> tuple[fitting.Fit, ...]:
+def _fits(words: tuple[str, ...], root: Path | None) -> tuple[Fit, ...]:
     """Return what the workspace's environments run on, if a GPU is asked about.
 
     Raises:
@@ -123,6 +126,9 @@ def _fits(words: tuple[str, ...], root: Path | None) -> tuple[fitting.Fit, ...]:
     """
     if not any(word.startswith("gpu=") for word in words):
         return ()
+    from d2lenv.doctor import fitting  # with py-rattler, which `doctor PREFIX` does without
+    from d2lenv.workspace import manifest
+
     return fitting.fits(manifest.load(root if root is not None else manifest.find(Path.cwd())))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -17,11 +17,8 @@ from d2lenv.doctor.probe.hardware import Gpu
 from d2lenv.facts import platforms
 from d2lenv.facts import torch as matrix
 from d2lenv.facts.gpus import Family
-from d2lenv.workspace import settings
+from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import Workspace
-
-if TYPE_CHECKING:
-    from d2lenv.workspace import lockfile
 
 Use = Literal["yes", "no", "in part"]
 Capability = tuple[int, int]
@@ -63,8 +60,6 @@ def fits(workspace: Workspace) -> tuple[Fit, ...]:
     Raises:
         D2lEnvError: if pixi.toml or pixi.lock cannot be read.
     """
-    from d2lenv.workspace import lockfile  # py-rattler, which `doctor` without `--plan` does without
-
     lock = lockfile.of(workspace)
     return tuple(_fit(workspace, lock, own) for own in settings.load(workspace).values() if own.exported)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
-from rattler import RepoDataRecord
+
+if TYPE_CHECKING:
+    from rattler import RepoDataRecord
 
 CONDA_TO_PYPI = {
     "brotli-python": "brotli",

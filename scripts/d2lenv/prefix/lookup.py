@@ -11,7 +11,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import absolute
 from d2lenv.base.messages import tr
 from d2lenv.facts.engines import PACKAGES
-from d2lenv.workspace import manifest, settings
+from d2lenv.workspace import settings
 
 
 def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> tuple[Path, bool]:
@@ -35,6 +35,8 @@ def target(name: str | None, environ: Mapping[str, str], root: Path | None) -> t
     if root is not None and re.fullmatch(r"[\w-]{1,64}", name) and not path.exists():
         built = built_environments(root, name)
         if not built:
+            from d2lenv.workspace import manifest  # with py-rattler, which a built one does without
+
             settings.get(manifest.load(root), name)
             raise D2lEnvError(
                 tr("there is no environment `{name}` here, and no such folder", name=name),

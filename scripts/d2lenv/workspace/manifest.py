@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tomli
-
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.workspace import document
 from d2lenv.workspace.environments import Environment, read
 from d2lenv.workspace.keys import ManifestError
 from d2lenv.workspace.platforms import Platform
 
-MANIFEST = "pixi.toml"
+MANIFEST = document.MANIFEST
 LOCK = "pixi.lock"
 
 
@@ -74,37 +73,16 @@ def load(root: Path) -> Workspace:
         D2lEnvError: if the file is missing or not TOML, or a table in it is wrong or not supported; the
             message names the table.
     """
-    path = root / MANIFEST
+    data = document.parse(root)
     try:
-        # pixi reads TOML 1.1; the standard library's tomllib is for 1.0 up to Python 3.14.
-        data = tomli.loads(path.read_text(encoding="utf-8"))
         environments, platforms = read(data)
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
-        raise _refused(path, ManifestError("", str(error))) from error
     except ManifestError as error:
-        raise _refused(path, error) from error
+        raise document.refused(root / MANIFEST, error) from error
     head = data.get("workspace", data.get("project", {}))
     return Workspace(
         root,
         environments,
         platforms,
         str(head.get("requires-pixi", "")),
-        data.get("tool", {}).get("d2lenv", {}),
-    )
-
-
-def _refused(path: Path, error: ManifestError) -> D2lEnvError:
-    place = f"{path} {error.where}".strip()
-    if error.unsupported:
-        return D2lEnvError(
-            tr("{place}: d2lenv does not support {feature}", place=place, feature=error.unsupported),
-            why=error.why,
-            fix=tr("pixi takes it; d2lenv can lock, check and build the workspace only without it"),
-            status=USAGE,
-        )
-    return D2lEnvError(
-        tr("{place} cannot be read", place=place),
-        why=error.why,
-        fix=tr("correct the file; `git diff {name}` shows what changed", name=path.name),
-        status=USAGE,
+        document.tool(data),
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -14,7 +14,12 @@ from packaging.utils import canonicalize_name
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import ROWS
-from d2lenv.workspace.manifest import Workspace
+from d2lenv.workspace import document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from d2lenv.workspace.manifest import Workspace
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,19 @@ def get(workspace: Workspace, name: str) -> Settings:
     return found[name]
 
 
+def overrides(root: Path, name: str) -> tuple[Override, ...]:
+    """Return the overrides of one environment alone, without a judgement of pixi's own tables.
+
+    Raises:
+        D2lEnvError: if pixi.toml is missing or not TOML, or an override is off.
+    """
+    table = document.tool(document.parse(root)).get("environments", {}).get(name, {})
+    try:
+        return tuple(_override(override) for override in table.get("overrides", ()))
+    except _Wrong as error:
+        raise _refused(root / document.MANIFEST, name, error) from error
+
+
 def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Settings:
     try:
         return Settings(
@@ -145,8 +163,12 @@ def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Setting
             host={name: _host_build(own) for name, own in table.get("pytorch-host", {}).items()},
         )
     except _Wrong as error:
-        place = f"{workspace.manifest} [tool.d2lenv.environments.{name}] {error.key}"
-        raise D2lEnvError(tr("{place} cannot be read", place=place), why=error.why, status=USAGE) from error
+        raise _refused(workspace.manifest, name, error) from error
+
+
+def _refused(manifest: Path, name: str, error: _Wrong) -> D2lEnvError:
+    place = f"{manifest} [tool.d2lenv.environments.{name}] {error.key}"
+    return D2lEnvError(tr("{place} cannot be read", place=place), why=error.why, status=USAGE)
 
 
 class _Wrong(Exception):

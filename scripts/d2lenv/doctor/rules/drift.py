@@ -20,9 +20,11 @@ from d2lenv.facts import engines, pytorch_host
 from d2lenv.facts.pytorch_host import TRIO
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_text
+from d2lenv.workspace import settings
 
 _REQUIREMENTS_LIMIT = 8 << 20
 _SHOWN = 8
+_PIN = re.compile(r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)==([\w.+!]+)", re.ASCII)
 # What every installer puts there by itself.
 _INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
 
@@ -54,13 +56,10 @@ def expected(prefix: Prefix, root: Path | None) -> Expected | None:
 
 def _overrides(root: Path, environment: str) -> frozenset[str]:
     """Return the packages of which pixi.toml says that they are meant to be others than d2l asks for."""
-    from d2lenv.workspace import manifest, settings  # py-rattler, as below
-
     try:
-        own = settings.load(manifest.load(root)).get(environment)
+        return frozenset(override.package for override in settings.overrides(root, environment))
     except D2lEnvError:  # `d2lenv check` says what is wrong with it
         return frozenset()
-    return frozenset(override.package for override in own.overrides) if own else frozenset()
 
 
 def _by_place(prefix: Path, root: Path) -> tuple[str, str]:
@@ -85,6 +84,9 @@ def _from_requirements(prefix: Prefix, environment: str, platform: str, file: Pa
     place = requires.markers(prefix)
     for line in text.replace("\\\n", " ").splitlines():
         spec = line.partition("#")[0].partition(" --hash")[0].strip()
+        if pin := _PIN.fullmatch(spec):  # nearly every line, and 20 times faster than a parser
+            packages.append(Locked(canonicalize_name(pin[1]), pin[2]))
+            continue
         try:
             requirement = Requirement(spec) if spec and not spec.startswith("-") else None
         except InvalidRequirement as error:
@@ -109,8 +111,8 @@ def _from_host(packages: Iterable[Locked], build: str, platform: str, python: st
 
 
 def _from_lock(environment: str, platform: str, prefix: Prefix, root: Path) -> Expected:
-    # py-rattler: half a second that other prefixes do without
-    from d2lenv.workspace import beside, lockfile, manifest, settings
+    # py-rattler: a tenth of a second that other prefixes do without
+    from d2lenv.workspace import beside, lockfile, manifest
 
     file = root / manifest.LOCK
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -13,13 +14,15 @@ from packaging.version import Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.doctor.fitting import Fit
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import d2l as releases
 from d2lenv.facts import gpus, platforms
 from d2lenv.facts import torch as matrix
 from d2lenv.workspace import keys
+
+if TYPE_CHECKING:
+    from d2lenv.doctor.fitting import Fit
 
 _LONGEST = 200
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -75,13 +76,17 @@ def requirements(distribution: Distribution, environment: Mapping[str, str]) -> 
         if "extra ==" in line:
             continue  # most of the lines, and none of them asked for here
         try:
-            requirement = Requirement(line)
+            requirement = _parsed(line)
             if "sys_platform" not in environment and _PLATFORM_MARKER.search(str(requirement.marker)):
                 continue
             if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
                 yield requirement
         except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):
             continue
+
+
+# Many packages ask for the same, and three findings read what a package asks for.
+_parsed = cache(Requirement)
 
 
 def allows(requirement: Requirement, version: str) -> bool:

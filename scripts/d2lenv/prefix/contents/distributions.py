@@ -13,6 +13,7 @@ from d2lenv.prefix.contents.model import Distribution, Site, Unreadable
 from d2lenv.prefix.contents.text import JSON_LIMIT, entries, is_folder, read_object, read_text, text_of
 
 _HEADER_LIMIT = 1 << 20
+_HEADER = re.compile(r"^(name|version|requires-dist|requires-python):(.*)", re.IGNORECASE | re.MULTILINE)
 _CACHE_FOLDERS = frozenset({"__pycache__"})
 
 
@@ -80,7 +81,7 @@ def _distribution(
         version=_first(headers, "version") or (match.group(2) if match else ""),
         folder=folder,
         installer=_installer(folder, trouble) if "INSTALLER" in names else "",
-        conda=owners.get(_relative(folder, prefix), "") if prefix else "",
+        conda=owners.get(_relative(folder, prefix), "") if prefix and owners else "",
         requires=tuple(requires),
         requires_python=_first(headers, "requires-python"),
         requested="REQUESTED" in names,
@@ -107,13 +108,11 @@ def _first(headers: Mapping[str, list[str]], key: str) -> str:
 
 
 def _headers(path: Path, trouble: list[Unreadable]) -> dict[str, list[str]]:
-    """Return the header block of METADATA or PKG-INFO, keys in lower case, without the description."""
+    """Return the header block of METADATA or PKG-INFO, keys in lower case: those that are used."""
     text = read_text(path, 16 << 10, trouble)
     if "\n\n" not in text and len(text) >= 16 << 10:
         text = read_text(path, _HEADER_LIMIT, trouble)
     headers: dict[str, list[str]] = {}
-    for line in text.partition("\n\n")[0].splitlines():
-        key, colon, value = line.partition(":")
-        if colon and not key[:1].isspace():
-            headers.setdefault(key.lower(), []).append(value.strip())
+    for key, value in _HEADER.findall(text.partition("\n\n")[0]):
+        headers.setdefault(key.lower(), []).append(value.strip())
     return headers

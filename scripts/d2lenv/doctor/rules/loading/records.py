@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
@@ -17,8 +18,10 @@ from d2lenv.prefix.contents.text import JSON_LIMIT, read_optional
 
 # Nobody imports these: headers, tests, and what Python makes by itself.
 _NEEDLESS = re.compile(r"^\.\.|\b(?:include|tests?|testing/_internal|testdata|__pycache__)/")
-_LOADED = (".py", ".so", ".pyd", ".dll", ".dylib")
-_LONGEST_SIZE = 15
+# No csv: torch's has 11,000 lines, and a name with a comma or quote is nobody's module.
+_ROW = re.compile(
+    r'^([^",\n]*\.(?:py|pyd|dll|dylib|so(?:\.[^",\n]*)?)),([^,\n]*),([0-9]{0,15})$', re.MULTILINE
+)
 _SHOWN = 3
 
 
@@ -36,10 +39,11 @@ def half_replaced(context: Context) -> Iterator[Problem]:
     version and half of another (`cannot import name`, `partially initialized module`, `DLL load failed`).
     Only packages that the notebooks need are looked at."""
     keys = requires.needed_by_notebooks({item.key: item for item in context.prefix.distributions})
+    read: dict[Path, str] = {}
     for distribution in context.prefix.distributions:
         if distribution.key not in keys or distribution.editable or distribution.conda:
             continue
-        damage = _damage(context, distribution)
+        damage = _damage(context, distribution, read)
         if not damage.missing and not damage.changed:
             continue
         broken = bool(damage.missing) or any(not name.endswith(".py") for name in damage.changed)
@@ -70,10 +74,10 @@ def again(context: Context, distribution: Distribution) -> Command:
     return fixes.pip_install(context, spec, index=index, options=("--force-reinstall", "--no-deps"))
 
 
-def _damage(context: Context, distribution: Distribution) -> Damage:
+def _damage(context: Context, distribution: Distribution, read: dict[Path, str]) -> Damage:
     found = Damage()
     site = str(distribution.site)
-    for name, _, size in _rows(context, distribution):
+    for name, _, size in _rows(_record_once(context, distribution, read)):
         try:
             have = os.stat(f"{site}/{name}").st_size  # noqa: PTH116 - a Path for each of 20,000 files takes 0.1 s
         except OSError:
@@ -85,19 +89,25 @@ def _damage(context: Context, distribution: Distribution) -> Damage:
             # Nobody empties a module on purpose.
             (found.changed if have else found.missing).append(name)
     if found.changed:
-        shared = _claimed_by_others(context, distribution, found.changed)
+        shared = _claimed_by_others(context, distribution, found.changed, read)
         found.changed = [name for name in found.changed if name not in shared]
     return found
 
 
-def _claimed_by_others(context: Context, owner: Distribution, names: list[str]) -> frozenset[str]:
+def _claimed_by_others(
+    context: Context, owner: Distribution, names: list[str], read: dict[Path, str]
+) -> frozenset[str]:
     """Return those of ``names`` that another distribution claims too, as `jupyter` does jupyter_core's
-    module."""
+    module.
+
+    Args:
+        read: the RECORDs that were read already.
+    """
     found = set[str]()
     for other in context.prefix.distributions:
         if other is not owner and other.site == owner.site:
-            text = "\n" + _record(context, other)
-            found |= {name for name in names if f"\n{name}," in text}
+            text = _record_once(context, other, read)
+            found |= {name for name in names if text.startswith(f"{name},") or f"\n{name}," in text}
     return frozenset(found)
 
 
@@ -106,15 +116,16 @@ def _record(context: Context, distribution: Distribution) -> str:
     return read_optional(distribution.folder / "RECORD", JSON_LIMIT, context.trouble)
 
 
-def _rows(context: Context, distribution: Distribution) -> Iterator[tuple[str, str, str]]:
+def _record_once(context: Context, distribution: Distribution, read: dict[Path, str]) -> str:
+    if distribution.folder not in read:
+        read[distribution.folder] = _record(context, distribution)
+    return read[distribution.folder]
+
+
+def _rows(record: str) -> Iterator[tuple[str, str, str]]:
     """Yield RECORD's rows of what Python and the system load: name, hash, size."""
-    # No csv: torch's has 11,000 lines, and a name with a comma or quote is nobody's module.
-    for line in _record(context, distribution).split("\n"):
-        name, _, rest = line.partition(",")
-        if not (name.endswith(_LOADED) or ".so." in name) or '"' in name or _NEEDLESS.search(name):
-            continue
-        digest, comma, size = rest.partition(",")
-        if comma and len(size) <= _LONGEST_SIZE and (not size or size.isdecimal()):
+    for name, digest, size in _ROW.findall(record):
+        if not _NEEDLESS.search(name):
             yield name, digest, size
 
 
@@ -125,7 +136,7 @@ def two_owners(context: Context) -> Iterator[Problem]:
     owners: dict[str, list[tuple[Distribution, str]]] = defaultdict(list)
     for family in _families(context):
         for distribution in family:
-            for name, digest, size in _rows(context, distribution):
+            for name, digest, size in _rows(_record(context, distribution)):
                 if digest and size != "0":
                     owners[name].append((distribution, digest))
     pairs: Mapping[tuple[str, ...], list[str]] = defaultdict(list)
