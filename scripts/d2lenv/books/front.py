@@ -58,6 +58,7 @@ class Subject:
         fingerprint: of the environment.
         extra: a folder with extra packages, None without.
         extra_packages: their names and versions, one a line.
+        devices: the file that gives d2l's GPU functions their fallbacks, None for the book's own.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Subject:
     extra: Path | None = None
     extra_packages: str = ""
     gpus: int = 0
+    devices: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ def _run(
             kernels=wish.kernels,
             jobs=wish.jobs,
             environ=environ,
+            devices=asked.devices,
             on_event=finished,
         )
     return replace(
@@ -314,6 +317,7 @@ def _keys(asked: Subject, every: Sequence[Notebook]) -> dict[str, Key]:
         environment=asked.fingerprint,
         extras=store.digest(asked.extra_packages.encode()) if asked.extra else "",
         gpus=asked.gpus,
+        devices=store.digest(asked.devices.read_bytes()) if asked.devices else "",
     )
     return {one.path: replace(common, notebook=one.digest, data=_data(asked, one)) for one in every}
 

@@ -42,6 +42,7 @@ def as_dict(run: BookRun) -> dict[str, object]:
         "machine": run.interpreter.platform,
         "cores": run.cores,
         "gpus": run.subject.gpus,
+        "device_fallbacks": run.subject.devices is not None,
         "started": run.started.isoformat(timespec="seconds"),
         "seconds": round(run.seconds, 1),
         "jobs": run.jobs,

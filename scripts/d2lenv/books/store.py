@@ -32,6 +32,7 @@ class Key:
         environment: the environment's fingerprint.
         extras: the names and versions of the extra packages.
         gpus: how many NVIDIA GPUs there are.
+        devices: the file with fallbacks for d2l's GPU functions, empty for the book's own.
     """
 
     notebook: str
@@ -40,6 +41,7 @@ class Key:
     environment: str
     extras: str = ""
     gpus: int = 0
+    devices: str = ""
 
 
 @dataclass(frozen=True)

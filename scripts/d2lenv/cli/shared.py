@@ -118,4 +118,15 @@ mirror = option(
     help=mark("A mirror of PyTorch's own host for the build that the package index does not have."),
 )
 
+devices = option(
+    "--devices",
+    type=click.Choice(["any", "book"]),
+    envvar="D2LENV_DEVICES",
+    metavar="any|book",
+    help=mark(
+        "d2l's GPU functions: with Apple's GPU and the CPU where there is no other (any), or as the book has "
+        "them (book). Default: D2LENV_DEVICES, else as the environment says."
+    ),
+)
+
 python = option("--python", type=click.Path(path_type=Path), help=mark("Interpreter for the wheels engine."))

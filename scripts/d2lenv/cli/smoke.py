@@ -73,6 +73,7 @@ _BUILD = ("engine", "python", "pytorch", "mirror")
     is_flag=True,
     help=mark("A kernel for each notebook, also where a fork would do."),
 )
+@shared.devices
 @shared.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -97,7 +98,7 @@ def smoke(
     **how: Any,
 ) -> int:
     from d2lenv.base import console
-    from d2lenv.smoke import report
+    from d2lenv.smoke import devices, report
 
     if how["data"] is not None and folder is None:
         raise click.UsageError(tr("--data goes with --notebooks"))
@@ -109,6 +110,7 @@ def smoke(
         prefix, differences = _environment(
             place, environment, how.pop("prefix"), **{name: how.pop(name) for name in _BUILD}
         )
+        how["devices"] = devices.chosen(place.root, environment, how["devices"])
         done = _run(prefix, chosen, Path(scratch), folder is None, **how)
         target = target if asked else report.beside_the_full_one(target, done)
         done = report.write(done, environment, target, differences)

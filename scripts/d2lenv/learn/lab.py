@@ -28,6 +28,7 @@ from d2lenv.base.messages import language
 from d2lenv.base.process import python_file, python_module
 from d2lenv.learn import folders, guard
 from d2lenv.prefix import locations
+from d2lenv.smoke.devices import kernel_options
 
 MARK = "D2LENV_LAB"
 """A variable of everything that a lab has started; its value is the lab's log."""
@@ -65,6 +66,7 @@ class Lab:
         opens: path that the address opens, such as ``/lab/tree/00-start-here.ipynb``.
         browser: whether a browser is opened.
         as_root: whether it runs as root.
+        devices: the file that gives d2l's GPU functions their fallbacks, None for the book's own.
     """
 
     environment: str
@@ -82,6 +84,7 @@ class Lab:
     opens: str
     browser: bool
     as_root: bool
+    devices: Path | None = None
 
     @property
     def base(self) -> str:
@@ -193,7 +196,7 @@ def write_settings(lab: Lab) -> None:
     for path, settings in (
         (config / "labconfig" / "default_setting_overrides.json", defaults(lab.prefix)),
         (config / "jupyter_server_config.json", server_settings()),
-        (kernelspec, own_kernel(lab.prefix, lab.python, lab.environment)),
+        (kernelspec, own_kernel(lab.prefix, lab.python, lab.environment, lab.devices)),
     ):
         write_atomic(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
@@ -242,7 +245,7 @@ def kernels(prefix: Path, environment: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def own_kernel(prefix: Path, python: Path, environment: str) -> dict[str, Any]:
+def own_kernel(prefix: Path, python: Path, environment: str, devices: Path | None = None) -> dict[str, Any]:
     """Return the kernelspec of the environment's Python.
 
     The abilities that the installed ipykernel states (debugging, encryption) are kept, and so is the display
@@ -252,7 +255,10 @@ def own_kernel(prefix: Path, python: Path, environment: str) -> dict[str, Any]:
     able = _kernelspec(folder / "python3" / "kernel.json")
     named = _kernelspec(folder / f"d2l-{environment}" / "kernel.json")
     return {
-        "argv": python_module(python, "ipykernel_launcher", "-f", "{connection_file}"),
+        "argv": [
+            *python_module(python, "ipykernel_launcher", "-f", "{connection_file}"),
+            *kernel_options(devices),
+        ],
         "display_name": str(named.get("display_name") or f"d2l ({environment})"),
         "language": "python",
         "metadata": able.get("metadata") or {"debugger": True},

@@ -104,6 +104,7 @@ def prepare(
     host: str = "127.0.0.1",
     port: int | None = None,
     browser: bool = True,
+    devices: Path | None = None,
     environ: Mapping[str, str],
     say: Callable[[str], None],
 ) -> Lab:
@@ -142,6 +143,7 @@ def prepare(
         opens=_first_page(root, state),
         browser=browser and can_open_browser(environ),
         as_root=as_root,
+        devices=devices,
     )
 
 

@@ -156,6 +156,8 @@ def show(run: SmokeRun, folder: Path) -> None:
         console.say(tr("not checked: {reason}", reason=reason))
         for name in names:
             console.say(f"  {name}")
+    if run.device_fallbacks:
+        console.say(tr("d2l's GPU functions used the devices that are there (--devices any)"))
     if run.partial:
         console.say(tr("only {ended} of {total} notebooks: a partial run", ended=run.ended, total=run.total))
     console.say(tr("report: {path}", path=folder / PAGE))

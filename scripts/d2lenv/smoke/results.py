@@ -112,6 +112,7 @@ class SmokeRun:
     Attributes:
         folder: where the notebooks are.
         total: how many there are in it, chosen or not.
+        device_fallbacks: whether d2l's GPU functions used other devices than the book's.
     """
 
     interpreter: Interpreter
@@ -123,6 +124,7 @@ class SmokeRun:
     notebooks: tuple[NotebookResult, ...]
     folder: Path
     total: int
+    device_fallbacks: bool = False
 
     @property
     def failed(self) -> bool:
@@ -157,6 +159,7 @@ class SmokeRun:
             "jobs": self.jobs,
             "threads": self.threads,
             "require_gpu": self.require_gpu,
+            "device_fallbacks": self.device_fallbacks,
             "python": {
                 "executable": str(self.interpreter.executable),
                 "prefix": str(self.interpreter.prefix),

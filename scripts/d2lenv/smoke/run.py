@@ -64,6 +64,7 @@ def run(
     kernels: bool = False,
     jobs: int | None = None,
     environ: Mapping[str, str] | None = None,
+    devices: Path | None = None,
     revise: Callable[[NotebookResult], NotebookResult] = lambda result: result,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> SmokeRun:
@@ -80,6 +81,7 @@ def run(
         kernels: a kernel for every notebook, where a fork would do.
         jobs: notebooks at once. None chooses from cores and memory.
         environ: further environment variables of the notebooks.
+        devices: the file that gives d2l's GPU functions their fallbacks (:mod:`d2lenv.smoke.devices`).
         revise: has the last word on each result.
 
     Raises:
@@ -99,6 +101,7 @@ def run(
             limits=limits,
             revise=revise,
             on_event=on_event,
+            devices=devices,
         )
         results = _in_a_loop(session, chosen.paths, count, kernels)
     return SmokeRun(
@@ -111,6 +114,7 @@ def run(
         notebooks=results,
         folder=chosen.folder,
         total=chosen.total,
+        device_fallbacks=devices is not None,
     )
 
 

@@ -76,6 +76,7 @@ class Settings:
         binder: whether Binder gets this environment.
         host: platform → the build that PyTorch's own host has besides.
         beside: wheels that its conda packages have beside them, as ``d2l==1.0.3``.
+        device_fallbacks: whether d2l's GPU functions use other devices unless told not to.
         cuda: the CUDA that its PyTorch is built for where there is such a build, as ``11.7``, empty for CPU.
     """
 
@@ -90,6 +91,7 @@ class Settings:
     exclude_newer: str
     exported: bool = True
     binder: bool = False
+    device_fallbacks: bool = False
     cuda: str = ""
     beside: tuple[str, ...] = ()
     host: Mapping[str, HostBuild] = field(default_factory=dict)
@@ -158,6 +160,7 @@ def _settings(workspace: Workspace, name: str, table: dict[str, Any]) -> Setting
             exclude_newer=_moment(table),
             exported=bool(table.get("export", True)),
             binder=bool(table.get("binder", False)),
+            device_fallbacks=bool(table.get("device-fallbacks", False)),
             cuda=_cuda(table),
             beside=_requirements(table, "beside-conda"),
             host={name: _host_build(own) for name, own in table.get("pytorch-host", {}).items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,7 @@ def _show_book(target: Path, count: int, version: str, digest: str) -> None:
     metavar="GIB",
     help=mark("The most memory for a notebook (default: its share of this machine's)."),
 )
+@shared.devices
 @shared.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -176,17 +178,20 @@ def books_run(
     prefix: Path | None,
     data: Path | None,
     target: Path | None,
+    devices: str | None,
     extras: bool,
     as_json: bool,
     **how: Any,
 ) -> int:
     from d2lenv.base import console
     from d2lenv.books import front, report, show
+    from d2lenv.smoke.devices import chosen
     from d2lenv.smoke.report import choose_folder
 
     folder = _book_folder(place, book)
     target = choose_folder(target, place.root, f"books-{folder.name}-{environment}", console.note)
     asked = _subject(place, folder, environment, prefix, data)
+    asked = replace(asked, devices=chosen(place.root, environment, devices))
     if extras:
         asked = _with_extras(place, asked)
     done = front.run(asked, _wish(**how), target, console.note, show.progress)
@@ -241,8 +246,6 @@ def _subject(
 
 
 def _with_extras(place: shared.Place, asked: Subject) -> Subject:
-    from dataclasses import replace
-
     from d2lenv.base.console import note
     from d2lenv.books import extras
 

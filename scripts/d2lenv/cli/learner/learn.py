@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     show_default=True,
     help=mark("Listen on this address. Beyond loopback only with a token or password of yours."),
 )
+@shared.devices
 @shared.option(
     "--json",
     "as_json",
@@ -68,11 +69,13 @@ def lab(
     no_browser: bool,
     port: int | None,
     host: str,
+    devices: str | None,
     as_json: bool,
 ) -> int:
     from d2lenv.base.console import note
     from d2lenv.learn import preparation, server
     from d2lenv.prefix import locations
+    from d2lenv.smoke.devices import chosen
 
     if prefix is None and environment == "default":
         _say_what_fits(place)
@@ -82,6 +85,7 @@ def lab(
         environment, prefix, locations.interpreter(prefix), (folder or root / "notebooks").absolute(),
         root / ".d2lenv" / "lab" / environment,
         host=host, port=port, browser=not no_browser, environ=os.environ, say=note,
+        devices=chosen(place.root, environment, devices),
     )  # fmt: skip
     status = server.run(lab, os.environ, lambda running: _print_running(running, as_json))
     note(tr("the lab has ended, and its kernels with it"))

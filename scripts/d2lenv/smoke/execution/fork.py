@@ -61,11 +61,16 @@ class Server:
         self.end()
         with open_private(self.log) as log:
             self.service = start_service(
-                python_file(self.session.interpreter.executable, _PROGRAM, str(self.address)),
+                python_file(self.session.interpreter.executable, _PROGRAM, *self._arguments()),
                 cwd=self.session.scratch,
                 environ=self.session.variables,
                 output=log,
             )
+
+    def _arguments(self) -> list[str]:
+        """Return the socket, and the file with the fallbacks of d2l's GPU functions where they are on."""
+        devices = self.session.devices
+        return [str(self.address), *([str(devices)] if devices else [])]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to it, as soon as it listens.

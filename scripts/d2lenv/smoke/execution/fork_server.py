@@ -20,6 +20,7 @@ import importlib
 import json
 import os
 import resource
+import runpy
 import select
 import signal
 import socket
@@ -49,6 +50,8 @@ def main() -> None:
         for name in _WARM:
             with suppress(Exception):
                 importlib.import_module(name)
+        for file in sys.argv[2:]:  # notebooks/devices.py, where its fallbacks are on
+            runpy.run_path(file)["use"]()
         # All that the first cell makes IPython import: later, a reader's random.py could be found instead.
         shell.run_cell("pass", store_history=False)
         gc.collect()

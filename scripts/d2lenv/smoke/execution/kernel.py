@@ -14,6 +14,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from d2lenv.base.files import open_private
 from d2lenv.base.process import python_module
+from d2lenv.smoke.devices import kernel_options
 from d2lenv.smoke.execution.limits import family_of, kill
 from d2lenv.smoke.execution.session import (
     CellRaised,
@@ -43,7 +44,10 @@ class _OwnKernel(KernelSpecManager):
 def _kernel_manager(session: Session, files: Path) -> Any:
     spec = KernelSpec(
         # Not `-m`: a reader's random.py beside the notebook would be imported before the kernel is one.
-        argv=python_module(session.interpreter.executable, "ipykernel_launcher", "-f", "{connection_file}"),
+        argv=[
+            *python_module(session.interpreter.executable, "ipykernel_launcher", "-f", "{connection_file}"),
+            *kernel_options(session.devices),
+        ],
         display_name="d2lenv",
         language="python",
     )

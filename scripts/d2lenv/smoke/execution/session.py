@@ -62,6 +62,7 @@ class Session:
 
     Attributes:
         sockets: a private folder whose path is short enough for a socket's address.
+        devices: the file that gives d2l's GPU functions their fallbacks, None without.
     """
 
     interpreter: Interpreter
@@ -72,6 +73,7 @@ class Session:
     limits: Limits
     revise: Callable[[NotebookResult], NotebookResult]
     on_event: Callable[[Event], None]
+    devices: Path | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
