@@ -32,13 +32,20 @@ from d2lenv.doctor.rules import (
     jupyter,
     machine,
     names,
-    numerics,
     plan,
     requires,
     sources,
     versions,
 )
-from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
+from d2lenv.doctor.rules.loading import (
+    absent,
+    clashes,
+    interpreter,
+    libraries,
+    numerics,
+    records,
+    surroundings,
+)
 from d2lenv.explain import documents
 from d2lenv.export.formats import environment_yml, registry
 from d2lenv.facts import gpus, platforms

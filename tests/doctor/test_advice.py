@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from d2lenv import doctor
 from d2lenv.doctor import advice, fixes, forecast
 from d2lenv.doctor.probe.hardware import Device, Gpu
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from doctor.environments import LINUX, Environment, commands
 
 NOTHING = "no command is offered: what is known would fail here, or break something else"

@@ -1,6 +1,6 @@
 """Every command that the doctor prints exists: PyTorch's builds by version, Python, platform and CUDA.
 
-The judge is plain data, the rows of facts/torch.py, and shares no code with the advice that is judged.
+The judge is plain data, the rows of facts/pytorch/releases.py, and shares no code with the advice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from d2lenv import doctor
 from d2lenv.doctor.model import Command
 from d2lenv.doctor.rules import plan
 from d2lenv.facts import d2l as editions
-from d2lenv.facts.torch import RELEASES
+from d2lenv.facts.pytorch.releases import RELEASES
 from doctor.environments import LINUX, NO_GPU, Environment
 from doctor.test_advice import CARDS, gpu
 

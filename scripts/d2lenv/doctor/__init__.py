@@ -22,13 +22,20 @@ from d2lenv.doctor.rules import (
     jupyter,
     machine,
     names,
-    numerics,
     plan,
     requires,
     sources,
     versions,
 )
-from d2lenv.doctor.rules.loading import absent, clashes, interpreter, libraries, records, surroundings
+from d2lenv.doctor.rules.loading import (
+    absent,
+    clashes,
+    interpreter,
+    libraries,
+    numerics,
+    records,
+    surroundings,
+)
 from d2lenv.doctor.rules.plan import Plan
 
 FINDINGS: tuple[tuple[str, Check], ...] = (

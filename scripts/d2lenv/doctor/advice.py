@@ -17,7 +17,7 @@ from d2lenv.base.messages import tr
 from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import TRIO, Command, Context, Finding, Severity
 from d2lenv.facts import d2l as releases
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.prefix.contents.model import Distribution, Prefix, Site
 
 Judge = Callable[[Context], Iterable[Finding]]

@@ -15,8 +15,8 @@ from d2lenv.base.messages import tr
 from d2lenv.doctor.probe import hardware
 from d2lenv.doctor.probe.hardware import Gpu
 from d2lenv.facts import platforms
-from d2lenv.facts import torch as matrix
 from d2lenv.facts.gpus import Family
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.workspace import lockfile, settings
 from d2lenv.workspace.manifest import Workspace
 

@@ -22,9 +22,9 @@ from packaging.version import Version
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
-from d2lenv.facts import torch
 from d2lenv.facts.names import CONDA_TO_PYPI
 from d2lenv.facts.platforms import index_cuda, row
+from d2lenv.facts.pytorch import releases
 from d2lenv.solve import uv
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.lockfile import digest as conda_digest
@@ -54,7 +54,7 @@ def roots(workspace: Workspace, lock: Lock, settings: Settings, platform: str) -
     index_names = {conda_name: (name, version) for name, (conda_name, version) in conda.items()}
     wanted = {spec.name for spec in workspace.environments[settings.name].specs[like]}
     asked = ["{}=={}".format(*index_names[name]) for name in sorted(wanted & set(index_names))]
-    release = torch.release(conda["torch"][1]) if "torch" in conda else None
+    release = releases.release(conda["torch"][1]) if "torch" in conda else None
     if "torchaudio" not in conda and release is not None and release.audio:
         asked.append(f"torchaudio=={release.audio[0]}")  # conda has none for this platform
     return [*asked, *settings.extra]

@@ -18,8 +18,9 @@ from packaging.version import InvalidVersion, Version
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.facts import platforms, pytorch_host
+from d2lenv.facts import platforms
 from d2lenv.facts.names import pypi_name
+from d2lenv.facts.pytorch import host as pytorch_host
 from d2lenv.workspace import settings
 from d2lenv.workspace.lockfile import Lock
 from d2lenv.workspace.manifest import Workspace

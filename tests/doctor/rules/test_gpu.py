@@ -10,8 +10,8 @@ import pytest
 
 from d2lenv.doctor.probe import hardware
 from d2lenv.doctor.probe.hardware import Device, Gpu
-from d2lenv.facts import torch as matrix
-from d2lenv.facts.torch import Code
+from d2lenv.facts.pytorch import releases as matrix
+from d2lenv.facts.pytorch.releases import Code
 from doctor.environments import LINUX, NO_GPU, Environment, commands, spoil
 
 PREFIX = Path("/no/environment")

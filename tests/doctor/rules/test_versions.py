@@ -8,7 +8,7 @@ import pytest
 
 from d2lenv.doctor.model import Expected, Locked
 from d2lenv.doctor.probe.hardware import Device, Gpu
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from doctor.environments import Environment, commands, spoil
 
 RTX = Gpu(

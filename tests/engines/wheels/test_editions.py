@@ -14,8 +14,9 @@ from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.engines import build
 from d2lenv.engines.build import Built
 from d2lenv.engines.wheels import editions
-from d2lenv.facts import platforms, pytorch_host
-from d2lenv.facts.pytorch_host import HostFile
+from d2lenv.facts import platforms
+from d2lenv.facts.pytorch import host as pytorch_host
+from d2lenv.facts.pytorch.host import HostFile
 from d2lenv.prefix import locations, marker
 from d2lenv.verify import fingerprint
 from d2lenv.verify.prefix import verification

@@ -256,7 +256,7 @@ def _bring(context: Context, d2l: Distribution, names: list[str]) -> Iterator[Co
 
 
 def _pinned(context: Context, d2l: Distribution, names: list[str]) -> Iterator[str]:
-    from d2lenv.facts import torch as matrix
+    from d2lenv.facts.pytorch import releases as matrix
 
     release = releases.release(d2l.version)
     torch = matrix.release(context.version("torch"))

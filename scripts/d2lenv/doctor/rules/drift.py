@@ -16,8 +16,9 @@ from d2lenv.doctor import fixes, managers
 from d2lenv.doctor.model import Command, Context, Expected, Found, Locked, Problem, Severity, joined, parsed
 from d2lenv.doctor.rules import requires
 from d2lenv.facts import d2l as d2l_releases
-from d2lenv.facts import engines, pytorch_host
-from d2lenv.facts.pytorch_host import TRIO
+from d2lenv.facts import engines
+from d2lenv.facts.pytorch import host as pytorch_host
+from d2lenv.facts.pytorch.host import TRIO
 from d2lenv.prefix.contents.model import Prefix, Unreadable
 from d2lenv.prefix.contents.text import read_text
 from d2lenv.workspace import settings

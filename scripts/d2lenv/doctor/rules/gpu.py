@@ -10,7 +10,7 @@ from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem, joined, parsed
 from d2lenv.doctor.probe.hardware import Device
 from d2lenv.facts import gpus, platforms
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 
 _WANTED_MEMORY = 8 * 10**9
 _DRIVERS = "https://www.nvidia.com/drivers"

@@ -24,7 +24,7 @@ from d2lenv.doctor.model import (
 )
 from d2lenv.facts import d2l as releases
 from d2lenv.facts import platforms
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.prefix.contents.text import read_optional
 
 # Import name → (name on the Python package index, name in conda), as far as the three differ.

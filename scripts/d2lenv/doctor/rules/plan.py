@@ -18,7 +18,7 @@ from d2lenv.doctor.forecast import newest
 from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import d2l as releases
 from d2lenv.facts import gpus, platforms
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.workspace import keys
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from d2lenv.doctor.model import (
     from_distribution,
     joined,
 )
-from d2lenv.facts import torch as matrix
 from d2lenv.facts.names import LOADED_BY_NOTEBOOKS
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.prefix.contents.distributions import read_record, read_site
 from d2lenv.prefix.contents.model import CondaPackage, Distribution, Unreadable
 from d2lenv.prefix.contents.text import exists

@@ -19,7 +19,7 @@ from d2lenv.doctor.model import (
     parsed,
 )
 from d2lenv.facts import platforms
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 
 _MKL_WITHOUT_SYMBOL = Version("2024.1")
 _TORCH_FREE_OF_IT = Version("2.4")

@@ -1,7 +1,7 @@
 """The CPU and the CUDA edition of an environment's wheels, and where the one comes from that no index has.
 
 The index's Linux wheels of PyTorch are CUDA builds, its Windows wheels CPU builds. The others lie on its own
-host. Their hashes are in ``facts/pytorch-wheels.tsv``, so any mirror may serve them.
+host. Their hashes are in ``facts/pytorch/wheels.tsv``, so any mirror may serve them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.engines.job import Job
 from d2lenv.engines.wheels import wheel_cache
-from d2lenv.facts import platforms, pytorch_host
-from d2lenv.facts.pytorch_host import HOST, TRIO, HostFile
+from d2lenv.facts import platforms
+from d2lenv.facts.pytorch import host as pytorch_host
+from d2lenv.facts.pytorch.host import HOST, TRIO, HostFile
 from d2lenv.prefix import locations, marker
 from d2lenv.workspace import host
 from d2lenv.workspace import pins as pinned

@@ -1,1 +1,1 @@
-"""What Python and the system's loader make of the files: interpreters, records, shared libraries, shadows."""
+"""What Python and the system's loader make of the files: interpreters, records, libraries, BLAS, shadows."""

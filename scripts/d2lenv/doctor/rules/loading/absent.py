@@ -12,7 +12,7 @@ from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Command, Context, Found, Problem
 from d2lenv.doctor.rules import plan
 from d2lenv.facts import d2l as releases
-from d2lenv.facts import torch as matrix
+from d2lenv.facts.pytorch import releases as matrix
 from d2lenv.prefix.contents.text import exists
 
 

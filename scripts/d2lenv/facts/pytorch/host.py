@@ -51,7 +51,7 @@ class HostFile:
 
 @cache
 def _rows() -> tuple[HostFile, ...]:
-    text = resources.files(__package__).joinpath("pytorch-wheels.tsv").read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath("wheels.tsv").read_text(encoding="utf-8")
     lines = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return tuple(_row(name, sha256, size) for name, sha256, size, _ in lines)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from d2lenv.facts import torch as matrix
-from d2lenv.facts.torch import Code, TorchRelease
+from d2lenv.facts.pytorch import releases as matrix
+from d2lenv.facts.pytorch.releases import Code, TorchRelease
 
 
 def test_a_release_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

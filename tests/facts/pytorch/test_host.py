@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from d2lenv.facts import pytorch_host
+from d2lenv.facts.pytorch import host as pytorch_host
 
 TRIO_2_10 = {("torch", "2.10.0"), ("torchvision", "0.25.0"), ("torchaudio", "2.10.0")}
 TRIO_2_0 = {("torch", "2.0.1"), ("torchvision", "0.15.2"), ("torchaudio", "2.0.2")}

@@ -1,0 +1,1 @@
+"""PyTorch: its releases and what goes with each, and the wheels on its own host."""
