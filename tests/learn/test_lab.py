@@ -16,6 +16,9 @@ from jupyter_client.manager import KernelManager
 import labkit
 from d2lenv.learn import lab, preparation
 from d2lenv.learn.lab import Lab
+from d2lenv.prefix import locations
+from d2lenv.prefix.contents import stack
+from doctor.rules.loading.test_libraries import elf
 
 
 def test_the_command_line_holds_no_secret(prepare: Callable[..., Lab], environ: dict[str, str]) -> None:
@@ -35,6 +38,19 @@ def test_root_is_allowed_only_where_it_runs_as_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0 if as_root else 1000, raising=False)
     assert ("--allow-root" in lab.command(prepare())) is as_root
+
+
+def test_a_pytorch_that_needs_an_executable_stack_gets_it(
+    prepare: Callable[..., Lab], environ: dict[str, str], prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {name: value for name, value in environ.items() if name != stack.VARIABLE}
+    folder = locations.site_packages(prefix)[0] / "torch" / "lib"
+    folder.mkdir(parents=True)
+    (folder / "libtorch_cpu.so").write_bytes(elf(7))
+    monkeypatch.setattr(stack, "glibc", lambda: (2, 40))
+    assert stack.VARIABLE not in lab.variables(prepare(), lacking)
+    monkeypatch.setattr(stack, "glibc", lambda: (2, 41))
+    assert lab.variables(prepare(), lacking)[stack.VARIABLE] == stack.ALLOWED
 
 
 def test_other_pythons_packages_and_kernels_are_kept_out(

@@ -28,6 +28,7 @@ from d2lenv.base.messages import language
 from d2lenv.base.process import python_file, python_module
 from d2lenv.learn import folders, guard
 from d2lenv.prefix import locations
+from d2lenv.prefix.contents import stack
 from d2lenv.smoke.devices import kernel_options
 
 MARK = "D2LENV_LAB"
@@ -167,6 +168,7 @@ def variables(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:
         "D2LENV_ENVIRONMENT": lab.environment,
         "D2LENV_PYTHON": sys.executable,
         "D2LENV_FOLDER": str(Path(__file__).resolve().parents[2]),
+        **stack.variables(lab.prefix, environ),
         **lab.moved,
         **lab.data,
     }

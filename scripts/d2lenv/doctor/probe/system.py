@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from d2lenv.prefix.contents import stack
 from d2lenv.prefix.contents.model import Unreadable
 from d2lenv.prefix.contents.text import read_optional
 
@@ -68,7 +69,7 @@ def look(prefix: Path, environ: Mapping[str, str], home: Path) -> Machine:
     return Machine(
         system=system if system in ("Linux", "Darwin", "Windows") else "other",  # type: ignore[arg-type]
         arch=platform.machine(),
-        glibc=_glibc() if system == "Linux" else None,
+        glibc=stack.glibc(),
         macos=_macos() if system == "Darwin" else None,
         rosetta=system == "Darwin" and _translated(),
         container=_container(environ),
@@ -81,16 +82,6 @@ def look(prefix: Path, environ: Mapping[str, str], home: Path) -> Machine:
         proxies=proxies(environ),
         jupyter=shutil.which("jupyter", path=environ.get("PATH")) or "",
     )
-
-
-def _glibc() -> tuple[int, int] | None:
-    # Not `platform.libc_ver(file)`: that is the oldest C library which the file can run with.
-    try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, OSError, ValueError):  # not Linux, or musl
-        return None
-    match = re.match(r"(\d+)\.(\d+)", version) if name == "glibc" else None
-    return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def _macos() -> tuple[int, int] | None:

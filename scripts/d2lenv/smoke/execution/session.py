@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from nbclient import NotebookClient
 
 from d2lenv.base.messages import tr
+from d2lenv.prefix.contents import stack
 from d2lenv.smoke.execution.limits import Limits
 from d2lenv.smoke.interpreter import Interpreter
 from d2lenv.smoke.judge import RESULT_MIME
@@ -46,6 +47,7 @@ def variables(interpreter: Interpreter, threads: int, scratch: Path) -> dict[str
     kept["PATH"] = os.pathsep.join([*interpreter.folders, kept.get("PATH", "")])
     kept["CONDA_PREFIX" if is_conda else "VIRTUAL_ENV"] = str(interpreter.prefix)
     kept["PYTHONNOUSERSITE"] = "1"
+    kept |= stack.variables(interpreter.prefix, kept)
     kept["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # debugpy's warning about frozen modules, in every kernel
     for name in _FOLDERS:
         folder = scratch / name.lower()

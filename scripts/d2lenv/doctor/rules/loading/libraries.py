@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 from d2lenv.base.messages import tr
 from d2lenv.doctor import fixes
 from d2lenv.doctor.model import Context, Found, Problem
-from d2lenv.prefix.contents.model import Unreadable
-from d2lenv.prefix.contents.text import open_file, reason
-
-_REFUSED_SINCE = (2, 41)  # glibc's NEWS for 2.41: dlopen no longer makes the stack executable
-_PT_GNU_STACK, _PF_X = 0x6474E551, 1
-_HEADER, _ENTRY = 64, 56
-_MOST_ENTRIES = 64
+from d2lenv.prefix.contents import stack
 
 
 def executable_stack(context: Context) -> Iterator[Problem]:
@@ -24,11 +16,11 @@ def executable_stack(context: Context) -> Iterator[Problem]:
     Fedora 42, Arch): `import torch` stops with `cannot enable executable stack as shared object requires`.
     The variable allows it for the programs that are started with it; it changes no file."""
     machine = context.machine
-    if machine.system != "Linux" or machine.glibc is None or machine.glibc < _REFUSED_SINCE:
+    if machine.system != "Linux" or machine.glibc is None:
         return
-    if "glibc.rtld.execstack=2" in context.environ.get("GLIBC_TUNABLES", ""):
+    if not stack.refused(machine.glibc, context.environ):
         return
-    asking = [path for path in _libraries(context) if _wants_executable_stack(context, path)]
+    asking = stack.asking((site.folder for site in context.prefix.sites), context.trouble)
     if asking:
         yield Problem(
             "error",
@@ -39,34 +31,5 @@ def executable_stack(context: Context) -> Iterator[Problem]:
             ),
             "torch",
             tuple(Found(path.name, "", str(path)) for path in asking),
-            (fixes.export("GLIBC_TUNABLES", "glibc.rtld.execstack=2"),),
+            (fixes.export(stack.VARIABLE, stack.ALLOWED),),
         )
-
-
-def _libraries(context: Context) -> Iterator[Path]:
-    """Yield the libraries that `import torch` and `import torchvision` load."""
-    for site in context.prefix.sites:
-        for folder in ("torch/lib", "torch", "torchvision", "torchvision.libs"):
-            try:
-                yield from sorted(p for p in (site.folder / folder).iterdir() if ".so" in p.name)
-            except (OSError, ValueError):
-                continue
-
-
-def _wants_executable_stack(context: Context, path: Path) -> bool:
-    """Read the program headers of a 64-bit little-endian ELF file; any other file wants nothing."""
-    try:
-        with open_file(path) as file:
-            head = file.read(_HEADER)
-            if len(head) < _HEADER or head[:6] != b"\x7fELF\x02\x01":
-                return False
-            (offset,), (size, count) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
-            if size != _ENTRY or count > _MOST_ENTRIES:
-                return False
-            file.seek(offset)
-            table = file.read(size * count)
-    except (OSError, ValueError, OverflowError) as error:
-        context.trouble.append(Unreadable(path, reason(error)))
-        return False
-    entries = (struct.unpack_from("<II", table, at) for at in range(0, len(table) - _ENTRY + 1, _ENTRY))
-    return any(kind == _PT_GNU_STACK and flags & _PF_X for kind, flags in entries)
