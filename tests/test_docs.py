@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import types
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def test_the_pythons_without_mends_are_those_of_the_table(generate: types.Module
 def test_an_environment_says_in_pixi_toml_for_whom_it_is(generate: types.ModuleType) -> None:
     with pytest.raises(SystemExit, match=r"\[tool.d2lenv.environments.dev\] needs `about.en`"):
         generate.purpose("dev", "en")
+
+
+def test_no_folder_has_more_than_ten_modules_and_no_module_more_than_400_lines() -> None:
+    """CONTRIBUTING.md says it of the layout."""
+    modules = [path for path in (ROOT / "scripts").rglob("*.py") if path.name != "__init__.py"]
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in modules)
+    assert folders["scripts/d2lenv/base"]
+    assert {folder: count for folder, count in folders.items() if count > 10} == {}
+    lines = {path.as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
+    assert {name: count for name, count in lines.items() if count > 400} == {}

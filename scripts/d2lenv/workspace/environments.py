@@ -21,10 +21,11 @@ from rattler.exceptions import InvalidMatchSpecError
 
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import ROWS
-from d2lenv.workspace import keys, platforms
+from d2lenv.workspace import platforms
 from d2lenv.workspace.channels import channel_url
-from d2lenv.workspace.keys import ManifestError, Table
 from d2lenv.workspace.platforms import Platform
+from d2lenv.workspace.toml import keys
+from d2lenv.workspace.toml.keys import ManifestError, Table
 
 _DEFAULT = "default"
 

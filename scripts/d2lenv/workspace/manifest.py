@@ -9,10 +9,10 @@ from typing import Any
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.workspace import document
 from d2lenv.workspace.environments import Environment, read
-from d2lenv.workspace.keys import ManifestError
 from d2lenv.workspace.platforms import Platform
+from d2lenv.workspace.toml import document
+from d2lenv.workspace.toml.keys import ManifestError
 
 MANIFEST = document.MANIFEST
 LOCK = "pixi.lock"

@@ -19,8 +19,8 @@ from rattler.lock import LockPlatform
 
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import ROWS, VirtualPackage
-from d2lenv.workspace import keys
-from d2lenv.workspace.keys import ManifestError, Table
+from d2lenv.workspace.toml import keys
+from d2lenv.workspace.toml.keys import ManifestError, Table
 
 # pixi's own keys for virtual packages, in the order in which it writes and names them. `osx` is `macos`.
 _FRIENDLY = {"cuda": "__cuda", "glibc": "__glibc", "linux": "__linux", "macos": "__osx", "windows": "__win"}

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
 from d2lenv.facts.platforms import ROWS
-from d2lenv.workspace import document
+from d2lenv.workspace.toml import document
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from d2lenv.doctor.model import Command, Found, Problem, joined, parsed
 from d2lenv.facts import d2l as releases
 from d2lenv.facts import gpus, platforms
 from d2lenv.facts.pytorch import releases as matrix
-from d2lenv.workspace import keys
+from d2lenv.workspace.toml import keys
 
 if TYPE_CHECKING:
     from d2lenv.doctor.fitting import Fit

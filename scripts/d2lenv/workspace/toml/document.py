@@ -8,7 +8,7 @@ import tomli
 
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.messages import tr
-from d2lenv.workspace.keys import ManifestError, Table
+from d2lenv.workspace.toml.keys import ManifestError, Table
 
 MANIFEST = "pixi.toml"
 
