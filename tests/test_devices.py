@@ -6,11 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from d2lenv.base.errors import D2lEnvError
+from d2lenv.books import front
+from d2lenv.learn import lab
 from d2lenv.smoke import devices, interpreter
 from d2lenv.smoke import run as smoke
 from d2lenv.smoke.report import as_dict
@@ -202,3 +205,18 @@ def test_a_run_has_the_fallbacks_when_they_are_on_and_says_so(
     done = smoke.run(python, chosen(folder), files, kernels=kernels, devices=file)
     assert [(one.status, one.reason) for one in done.notebooks] == [("passed", "")]
     assert as_dict(done, "x")["device_fallbacks"] is on
+
+
+def test_the_labs_kernel_has_them_when_they_are_on(light_prefix: Path, tmp_path: Path) -> None:
+    python = interpreter.interpreter_of(light_prefix)
+    plain = lab.own_kernel(light_prefix, python, "x")["argv"]
+    assert lab.own_kernel(light_prefix, python, "x", FILE)["argv"] == [*plain, *devices.kernel_options(FILE)]
+
+
+def test_a_books_result_counts_only_under_the_same_functions(tmp_path: Path) -> None:
+    book = written(tmp_path / "book", one=notebook("1"))
+    asked = front.subject(book, "x", Path("python"), "fingerprint", tmp_path, 0)
+    every, _ = front.find(book)
+    with_them = front.keys(replace(asked, devices=FILE), every)
+    assert front.keys(asked, every) != with_them
+    assert with_them == front.keys(replace(asked, devices=FILE), every)

@@ -193,9 +193,9 @@ def run(
     """
     every, chosen = find(asked.folder, wish.only)
     started = datetime.now(timezone.utc)
-    keys = _keys(asked, every)
+    wanted = keys(asked, every)
     limits = _limits(wish.limits, wish.jobs, len(chosen))
-    known = {one.path: _known(one, keys[one.path], limits, report) for one in every}
+    known = {one.path: _known(one, wanted[one.path], limits, report) for one in every}
     todo = [one for one in chosen if not one.why_not and _is_due(known[one.path], wish.again)]
     say(_first_line(every, chosen, todo))
     done = BookRun(
@@ -212,7 +212,7 @@ def run(
     if todo:
         needs = [need for one in todo for need in _needs(asked, one)]
         with watching(len(todo)) as on_event, prepare.watched(asked.data, needs, say):
-            done = _run(done, todo, keys, known, wish, report, on_event)
+            done = _run(done, todo, wanted, known, wish, report, on_event)
     return replace(
         done,
         reached=sum(known[one.path] is not None for one in chosen if not one.why_not),
@@ -308,7 +308,8 @@ def _first_line(every: Sequence[Notebook], chosen: Sequence[Notebook], todo: Seq
     return tr("{line}, {count} were not asked for", line=line, count=left_out) if left_out else line
 
 
-def _keys(asked: Subject, every: Sequence[Notebook]) -> dict[str, Key]:
+def keys(asked: Subject, every: Sequence[Notebook]) -> dict[str, Key]:
+    """Return, by notebook, all that its result depends on."""
     others = (path for path in books.files(asked.folder) if path.suffix != ".ipynb" and path.is_file())
     common = Key(
         notebook="",
