@@ -1,7 +1,7 @@
 """Packages that do not work together, in versions that their own metadata allows.
 
-Each row was run on 2026-11-24 on Linux (both versions, then the import) unless its source says otherwise. Two
-packages whose metadata exclude each other need no row: every unmet requirement is found anyway.
+Each row says in its source whether it was run, or from where it is known. Two packages whose metadata
+exclude each other need no row: every unmet requirement is found anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Clash:
         stops: what cannot work at all: `from d2l import torch as d2l`, the kernel, or none of both.
         says: the error, as Python words it.
         install: what mends it.
-        source: where it was first reported, or that it was run here.
+        source: where it was reported, and whether it was run here.
     """
 
     one: str
@@ -31,7 +31,7 @@ class Clash:
     says: str
     install: tuple[str, ...]
     stops: Stops = ""
-    source: str = "run here"
+    source: str = "run on 2026-11-24 on Linux: two versions that clash, then the import"
 
 
 CLASHES: tuple[Clash, ...] = (
@@ -58,17 +58,18 @@ CLASHES: tuple[Clash, ...] = (
     Clash(
         "torchtext", "<=0.18.0", "torch", ">=2.4",
         "OSError: libtorchtext.so: undefined symbol", (), "",
-        "torchtext's README: 0.18 for torch 2.3 is the last release",
+        "not run; written from memory of torchtext's README: 0.18 for torch 2.3 is the last release",
     ),
     Clash(
         "mxnet", "<2", "numpy", ">=1.24",
         "AttributeError: module 'numpy' has no attribute 'bool'", ("numpy<1.24",), "",
-        "apache/mxnet#21165",
+        "run on 2026-11-24 with mxnet 1.9.1 (numpy 1.24.4 fails, 1.23.5 works), no other release; the number "
+        "of the report is from memory: apache/mxnet#21165",
     ),
     Clash(
         "jupyterlab-widgets", "<3", "jupyterlab", ">=4",
         "Error displaying widget: model not found", ("ipywidgets>=8",), "",
-        "ipywidgets' documentation: JupyterLab 4 takes jupyterlab_widgets 3",
+        "not run; written from memory of ipywidgets' documentation: JupyterLab 4 takes jupyterlab_widgets 3",
     ),
 )  # fmt: skip
 
@@ -94,5 +95,6 @@ NUMPY_2: Mapping[str, str] = {
 """Package → the first release whose compiled code goes with numpy 2; the release before it does not.
 
 Run on 2026-11-24 with numpy 2.0.2 and Python 3.11 on Linux: the last release before each and the first one
-were imported. opencv's two other wheels are of the same build and were not run.
+were imported. For scipy (1.12.0, 1.13.0) and opencv's contrib and headless wheels (4.9.0.80, 4.10.0.84) that
+was done in a second session, for `scipy.linalg` and `cv2`. Releases before those were not run.
 """
