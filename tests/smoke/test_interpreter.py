@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.smoke import interpreter
 from d2lenv.smoke.execution import session
@@ -46,7 +47,7 @@ def test_a_conda_prefix_on_windows_brings_its_library_folders(
         "packages": {},
     }
     answer = subprocess.CompletedProcess([], 0, stdout=json.dumps(said), stderr="")
-    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
+    monkeypatch.setattr(process, "run", lambda *arguments, **options: answer)
     described = interpreter.describe(Path("python"))
     assert described.folders == ("P", str(tmp_path / "Library" / "bin"))
     variables = session.variables(described, 1, tmp_path)
