@@ -200,9 +200,12 @@ class Fork:
 
     async def _wait_for_the_end(self) -> bool:
         with suppress(Dead, OSError, ValueError, asyncio.TimeoutError, TimeoutError):
-            while not self.ended:
-                await asyncio.wait_for(self._receive(), _END_S)
+            await asyncio.wait_for(self._until_the_end(), _END_S)
         return bool(self.ended)
+
+    async def _until_the_end(self) -> None:
+        while not self.ended:
+            await self._receive()
 
     async def _send(self, message: Any) -> None:
         raw = json.dumps(message).encode("utf-8")
