@@ -40,7 +40,7 @@ def checked(tmp_path: Path) -> Check:
             text = text.replace(old, new)
         space.lock.write_text(text, encoding="utf-8")
         wanted = manifest.load(write_workspace(tmp_path / "w", against)) if against else space
-        return check.check(wanted, lockfile.read(space.lock), None)
+        return check.check(wanted, lockfile.of(space), None)
 
     return run
 
@@ -55,7 +55,7 @@ def test_a_solved_lock_has_no_finding(checked: Check) -> None:
 
 def test_the_committed_lock_has_only_notes() -> None:
     space = manifest.load(ROOT)
-    lock = lockfile.read(space.lock)
+    lock = lockfile.of(space)
     findings = check.check(space, lock, lockfile.read_digests(ROOT / lockfile.DIGESTS))
     assert {finding.level for finding in findings} == {"note"}
     without = {finding.package for finding in findings if finding.message == "no hash is known"}
@@ -307,11 +307,11 @@ def test_changes_since_the_digests_are_named(tmp_path: Path) -> None:
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("license: BSD-3-Clause\n", "license: BSD\n", 1), encoding="utf-8")
-    findings = check.errors(check.check(space, lockfile.read(path), recorded))
+    findings = check.errors(check.check(space, lockfile.read(path, space.platforms), recorded))
     assert {f.rule for f in findings} == {"digest"}
     assert {f.package for f in findings} == {"_openmp_mutex"}
     fewer = {key: value for key, value in recorded.digests.items() if key != ("cuda", "linux-64")}
-    gone = check.errors(check.check(space, lockfile.read(space.lock), lockfile.Recorded(fewer)))
+    gone = check.errors(check.check(space, lockfile.of(space), lockfile.Recorded(fewer)))
     assert [f.line() for f in gone] == [
         "cuda/linux-64: added or removed since the digests were recorded [digest]"
     ]
@@ -323,7 +323,7 @@ def test_a_changed_platform_row_is_told_apart_from_a_changed_package(tmp_path: P
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("  - __win=10.0\n", ""), encoding="utf-8")
     recorded = lockfile.read_digests(ROOT / lockfile.DIGESTS)
-    findings = check.errors(check.check(space, lockfile.read(path), recorded))
+    findings = check.errors(check.check(space, lockfile.read(path, space.platforms), recorded))
     assert {(f.platform, f.package) for f in findings} == {("win-64", "")}
     assert "channels or platform changed" in findings[0].message
 
@@ -367,7 +367,7 @@ def test_what_changed_since_the_digests_is_a_line_for_each_kind(
     text = space.lock.read_text(encoding="utf-8")
     path = tmp_path / "pixi.lock"
     path.write_text(text.replace("license: BSD-3-Clause\n", "license: BSD\n"), encoding="utf-8")
-    lock = lockfile.read(path)
+    lock = lockfile.read(path, space.platforms)
     remarks = check.check(space, lock, recorded)
     assert len(check.errors(remarks)) > 100
     check.show(remarks, lock)
