@@ -43,7 +43,9 @@ EXPLANATIONS: dict[Class, str] = {
     ),
     "gpu": mark("the code asks for an NVIDIA GPU, or for more of them than there are"),
     "slow": mark("stopped at a limit of time before the last cell; what ran is in the executed notebook"),
-    "package": mark("imports a package that `--extras` installs beside the environment"),
+    "package": mark(
+        "imports a package that the environment has not; `--extras` installs those that its Python can have"
+    ),
     "book-bug": mark("fails for a known reason in the book, listed with what a reader does"),
     "not-applicable": mark("no code to run"),
     "environment": mark("the environment or d2lenv is to blame"),
@@ -91,7 +93,7 @@ def of_result(
         source: all its code.
         notebook: its path in the book, ``chapter_x/name.ipynb``.
         missing: names of the data that it needs and that are not here.
-        extras: names of modules that `--extras` would install.
+        extras: names of modules that `--extras` installs elsewhere, and that are not here.
     """
     if result.status == "passed":
         return Classed("passed")

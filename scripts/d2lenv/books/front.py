@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from packaging.utils import canonicalize_name
+
 from d2lenv.base.errors import USAGE, D2lEnvError
 from d2lenv.base.files import write_atomic
 from d2lenv.base.messages import mark, tr
@@ -355,8 +357,9 @@ def _kept(
 ) -> Known:
     """Return the result in the form that is kept, with the executed notebook and its last figure in place."""
     asked = done.subject
-    offered = () if asked.extra else MODULES
-    classed = classes.of_result(result, one.code, asked.book, one.path, missing, offered)
+    have = {line.partition("==")[0] for line in asked.extra_packages.splitlines()}
+    lacking = [module for module in MODULES if canonicalize_name(module) not in have]
+    classed = classes.of_result(result, one.code, asked.book, one.path, missing, lacking)
     executed = figure = ""
     if result.executed is not None:
         executed = f"notebooks/{one.path}"
