@@ -101,7 +101,7 @@ def _claimed_by_others(
     module.
 
     Args:
-        read: the RECORDs that were read already.
+        read: the files RECORD that were read already.
     """
     found = set[str]()
     for other in context.prefix.distributions:
