@@ -159,7 +159,9 @@ def test_uv_itself_takes_what_is_printed(tmp_path: Path) -> None:
         '[project]\nname = "own"\nversion = "1"\nrequires-python = ">=3.10"\n'
     )
     uv, environ = [sys.executable, "-m", "uv"], {**os.environ, "UV_OFFLINE": "1"}
-    environ.pop("VIRTUAL_ENV", None)
+    # nox names its own environment in these: `uv sync` would empty that one.
+    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+        environ.pop(name, None)
     subprocess.run([*uv, "-q", "lock", "--project", own, "--python", sys.executable], check=True, env=environ)
     subprocess.run([*uv, "-q", "venv", "--python", sys.executable, own / ".venv"], check=True, env=environ)
     venv = Environment.__new__(Environment)
