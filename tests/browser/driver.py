@@ -54,6 +54,13 @@ class Tab:
     def run_all(self, until: str) -> None:
         """Run all cells; scroll, because a cell out of sight is not in the page, until ``until`` appears."""
         self.menu(self.run_menu, "runmenu:run-all")
+        busy = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator:not([data-status=idle])"
+        for _ in range(40):
+            if self.page.locator(busy).count() or self.page.locator(until).count():
+                break
+            self.page.wait_for_timeout(250)
+        else:  # a kernel that connects just then may lose the request (seen once, 2026-11-24)
+            self.menu(self.run_menu, "runmenu:run-all")
         self.scroll_to(until)
 
     def scroll_to(self, selector: str) -> None:
@@ -65,7 +72,8 @@ class Tab:
                 return
             self.page.mouse.wheel(0, 300)
             self.page.wait_for_timeout(250)
-        pytest.fail(f"{selector} did not appear")
+        said = self.page.locator(".jp-OutputArea-output").all_inner_texts()
+        pytest.fail(f"{selector} did not appear; the last outputs: {said[-3:]}")
 
     def type(self, source: str) -> None:
         """Put ``source`` into the first code cell and run it."""

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from d2lenv.doctor import fixes
-from d2lenv.doctor.model import Expected, Locked
+from d2lenv.doctor import fixes, show
+from d2lenv.doctor.model import Command, Expected, Locked
 from doctor.environments import Environment, commands
 
 
@@ -168,3 +170,20 @@ def test_uv_itself_takes_what_is_printed(tmp_path: Path) -> None:
     venv.path = own / ".venv"
     for command in (fixes.anew(venv.context()), fixes.pip_uninstall(venv.context(), "nothing")):
         subprocess.run([*uv, "-q", *command.argv[1:]], check=True, env=environ)
+
+
+def test_no_command_is_told_of_another_projects_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Mapping[str, str]] = []
+
+    def run(_words: Sequence[str], *, environ: Mapping[str, str], **_rest: object) -> int:
+        told.append(environ)
+        return 0
+
+    monkeypatch.setattr(show.process, "run_visibly", run)
+    context = replace(
+        Environment(tmp_path).context(), environ={**os.environ, "UV_PROJECT_ENVIRONMENT": "/another"}
+    )
+    assert show._run(Command((sys.executable, "-c", "")), context)
+    assert "UV_PROJECT_ENVIRONMENT" not in told[0]

@@ -334,13 +334,16 @@ def _started(command: Command, context: Context) -> list[str]:
 
 
 def _run(command: Command, context: Context) -> bool:
+    environ = process.python_environment(context.environ)
+    # `uv sync` empties the environment that this names of all that the project does not ask for (2026-11-24).
+    environ.pop("UV_PROJECT_ENVIRONMENT", None)
     try:
         status = process.run_visibly(
             _started(command, context),
             timeout_s=FIX_TIMEOUT_S,
             # uv reads a uv.toml in the working folder or above it.
             cwd=Path(context.prefix.path.anchor),
-            environ=process.python_environment(context.environ),
+            environ=environ,
         )
     except TimeoutError:
         note(tr("no answer within {n} s", n=int(FIX_TIMEOUT_S)))
