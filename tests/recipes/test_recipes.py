@@ -105,7 +105,7 @@ def test_a_language_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         'msgstr[0] "{count} Datei"\nmsgstr[1] "{count} Dateien"\n',
         encoding="utf-8",
     )
-    monkeypatch.setattr(messages.resources, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(messages, "_FOLDER", folder.parent)
     messages.languages.cache_clear()
     messages.translations.cache_clear()
     try:
