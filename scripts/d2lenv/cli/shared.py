@@ -130,3 +130,20 @@ devices = option(
 )
 
 python = option("--python", type=click.Path(path_type=Path), help=mark("Interpreter for the wheels engine."))
+
+built = option(
+    "--prefix",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=mark("Use this conda environment or virtual environment; build nothing."),
+)
+
+kernels = option(
+    "--kernels", is_flag=True, help=mark("A kernel for each notebook, also where a fork would do.")
+)
+
+jobs = option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=mark("Notebooks at a time (default: by cores and memory)."),
+)

@@ -68,18 +68,9 @@ _BUILD = ("engine", "python", "pytorch", "mirror")
     metavar="SECONDS",
     help=mark("The most seconds for one cell."),
 )
-@shared.option(
-    "--kernels",
-    is_flag=True,
-    help=mark("A kernel for each notebook, also where a fork would do."),
-)
+@shared.kernels
 @shared.devices
-@shared.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help=mark("Notebooks at a time (default: by cores and memory)."),
-)
+@shared.jobs
 @shared.option(
     "--report",
     "asked",

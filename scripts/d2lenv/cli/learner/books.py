@@ -103,11 +103,7 @@ def _show_book(target: Path, count: int, version: str, digest: str) -> None:
     metavar="ENV",
     help=mark("In this environment."),
 )
-@shared.option(
-    "--prefix",
-    type=click.Path(file_okay=False, path_type=Path),
-    help=mark("Use this conda environment or virtual environment; build nothing."),
-)
+@shared.built
 @shared.option(
     "--only", multiple=True, metavar="NAME", help=mark("Only this chapter or notebook (repeatable).")
 )
@@ -153,15 +149,8 @@ def _show_book(target: Path, count: int, version: str, digest: str) -> None:
     help=mark("The most memory for a notebook (default: its share of this machine's)."),
 )
 @shared.devices
-@shared.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help=mark("Notebooks at a time (default: by cores and memory)."),
-)
-@shared.option(
-    "--kernels", is_flag=True, help=mark("A kernel for each notebook, also where a fork would do.")
-)
+@shared.jobs
+@shared.kernels
 @shared.option(
     "--report",
     "target",

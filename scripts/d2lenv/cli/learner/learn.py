@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("environment", metavar="ENV", default="default")
-@shared.option(
-    "--prefix",
-    type=click.Path(file_okay=False, path_type=Path),
-    help=mark("Use this conda environment or virtual environment; build nothing."),
-)
+@shared.built
 @shared.option(
     "--notebooks",
     "folder",
