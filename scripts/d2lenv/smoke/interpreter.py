@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from d2lenv.base import process
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.messages import tr
+from d2lenv.prefix import locations
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ def interpreter_of(prefix: Path) -> Path:
     Raises:
         D2lEnvError: if there is none.
     """
-    for name in ("bin/python", "python.exe", "Scripts/python.exe"):
-        if (prefix / name).is_file():
-            return prefix.absolute() / name
+    python = locations.interpreter(prefix.absolute())
+    if python.is_file():
+        return python
     raise D2lEnvError(
         tr("{path} is not an environment: it has no Python", path=prefix),
         fix=tr("give the folder of a conda environment or a virtual environment"),
