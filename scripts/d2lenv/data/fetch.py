@@ -14,7 +14,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -195,13 +195,7 @@ def _copy(
     on_bytes: OnBytes,
 ) -> None:
     count, since, before, total = begin, time.monotonic(), begin, _total(answer, begin)
-    while block := answer.read1(_BLOCK):
-        if stopping.is_set():
-            raise Stopping
-        count += len(block)
-        if count > file.at_most:
-            raise Refused(tr("it is another file: more than {size} bytes", size=file.at_most))
-        target.write(block)
+    for count in written(iter(lambda: answer.read1(_BLOCK), b""), target, begin, file, stopping):
         on_bytes(count, total)
         if (now := time.monotonic()) - since >= limits.window_s:
             if count - before < limits.lowest * (now - since):
@@ -209,3 +203,23 @@ def _copy(
             since, before = now, count
     if total is not None and count < total:
         raise http.client.IncompleteRead(b"", total - count)
+
+
+def written(
+    blocks: Iterable[bytes], target: BinaryIO, begin: int, file: DataFile, stopping: Event
+) -> Iterator[int]:
+    """Write ``blocks`` of ``file``, which follow its first ``begin`` bytes; yield how many it has by then.
+
+    Raises:
+        Stopping: if the run is stopped.
+        Refused: if they are more than the table allows.
+    """
+    count = begin
+    for block in blocks:
+        if stopping.is_set():
+            raise Stopping
+        count += len(block)
+        if count > file.at_most:
+            raise Refused(tr("it is another file: more than {size} bytes", size=file.at_most))
+        target.write(block)
+        yield count

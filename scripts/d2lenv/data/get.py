@@ -16,7 +16,7 @@ from d2lenv.base.errors import D2lEnvError
 from d2lenv.base.files import exclusive_lock
 from d2lenv.base.messages import tr
 from d2lenv.data import digests, sources, store
-from d2lenv.data.fetch import Limits, OnBytes, Refused, Stopping, fetch
+from d2lenv.data.fetch import Limits, OnBytes, Refused, Stopping, fetch, written
 from d2lenv.data.sources import Origin
 from d2lenv.data.table import DataFile
 
@@ -255,15 +255,9 @@ def _copy(source: Path, part: Path, file: DataFile, stopping: Event, on_bytes: O
     """Copy a file of a folder; it is checked as it arrived, whatever the folder holds by now."""
     part.parent.mkdir(parents=True, exist_ok=True)
     part.unlink(missing_ok=True)
-    count, size = 0, source.stat().st_size
+    size = source.stat().st_size
     with source.open("rb") as given, part.open("xb") as target:
-        while block := given.read(1 << 20):
-            if stopping.is_set():
-                raise Stopping
-            count += len(block)
-            if count > file.at_most:
-                raise Refused(tr("it is another file: more than {size} bytes", size=file.at_most))
-            target.write(block)
+        for count in written(iter(lambda: given.read(1 << 20), b""), target, 0, file, stopping):
             on_bytes(count, size)
     if not _is_right(file, part):
         part.unlink(missing_ok=True)
