@@ -14,6 +14,7 @@ import pytest
 
 from d2lenv.doctor import fixes, show
 from d2lenv.doctor.model import Command, Expected, Locked
+from d2lenv.solve import uv as real_uv
 from doctor.environments import Environment, commands
 
 
@@ -160,10 +161,8 @@ def test_uv_itself_takes_what_is_printed(tmp_path: Path) -> None:
     (own / "pyproject.toml").write_text(
         '[project]\nname = "own"\nversion = "1"\nrequires-python = ">=3.10"\n'
     )
-    uv, environ = [sys.executable, "-m", "uv"], {**os.environ, "UV_OFFLINE": "1"}
-    # nox names its own environment in these: `uv sync` would empty that one.
-    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
-        environ.pop(name, None)
+    # nox names its own environment in a variable: `uv sync` would empty that one.
+    uv, environ = [sys.executable, "-m", "uv"], {**real_uv.environment(os.environ), "UV_OFFLINE": "1"}
     subprocess.run([*uv, "-q", "lock", "--project", own, "--python", sys.executable], check=True, env=environ)
     subprocess.run([*uv, "-q", "venv", "--python", sys.executable, own / ".venv"], check=True, env=environ)
     venv = Environment.__new__(Environment)

@@ -334,9 +334,10 @@ def _started(command: Command, context: Context) -> list[str]:
 
 
 def _run(command: Command, context: Context) -> bool:
-    environ = process.python_environment(context.environ)
-    # `uv sync` empties the environment that this names of all that the project does not ask for (2026-11-24).
-    environ.pop("UV_PROJECT_ENVIRONMENT", None)
+    from d2lenv.solve import uv  # 20 ms that an examination does without
+
+    # A command names its environment. UV_PROJECT_ENVIRONMENT, UV_TARGET or an active one would name another.
+    environ = uv.environment(process.python_environment(context.environ))
     try:
         status = process.run_visibly(
             _started(command, context),
