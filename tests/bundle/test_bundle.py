@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import wheelkit
 from d2lenv.base.errors import D2lEnvError
 from d2lenv.bundle import check, create, manifest, pythons, tar, wheels
+from d2lenv.data.table import DataFile, DataSet
 from d2lenv.facts import platforms
 
 HERE = platforms.current()
@@ -153,8 +156,6 @@ def test_an_environment_that_is_not_in_it_is_named_with_those_that_are(
 def test_a_newer_bundle_leaves_out_what_the_older_one_has(
     root: Path, run: create.Request, links: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     old = make(root, run, tmp_path / "old")
     wheelkit.write_pins(root, [wheelkit.write_greet(links, "1.1")])
     new = make(root, replace(run, since=old), tmp_path / "new")
@@ -165,6 +166,20 @@ def test_a_newer_bundle_leaves_out_what_the_older_one_has(
     shutil.copytree(tmp_path / "new", tmp_path / "old", dirs_exist_ok=True)
     checked = check.check(tmp_path / "old", new, new.files)
     assert checked == check.Checked((), (), ("wheels/greet-1.0-py3-none-any.whl",))
+
+
+def test_data_that_lie_damaged_in_the_bundle_are_copied_again(
+    root: Path, run: create.Request, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "numbers.csv").write_bytes(b"1,2,3")
+    file = DataFile("numbers.csv", "sha1", hashlib.sha1(b"1,2,3").hexdigest(), ())
+    request = replace(run, data=(DataSet("numbers", (), (file,)),), data_folder=shared)
+    made = make(root, request, tmp_path / "room")
+    (tmp_path / "room" / "data" / "numbers.csv").write_bytes(b"1,2,4")  # of the same size
+    assert make(root, request, tmp_path / "room") == made
+    assert (tmp_path / "room" / "data" / "numbers.csv").read_bytes() == b"1,2,3"
 
 
 def stand_in(folder: Path, movable: bool) -> Path:
@@ -201,8 +216,6 @@ def test_a_python_that_cannot_be_moved_is_refused(tmp_path: Path) -> None:
 
 @POSIX
 def test_install_sh_checks_unpacks_and_builds(root: Path, run: create.Request, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     make(root, replace(run, pythons=(stand_in(tmp_path / "py", movable=True),)), tmp_path / "a room")
     subprocess.run(
         [Path(sys.executable).with_name("shellcheck"), tmp_path / "a room" / "install.sh"], check=True

@@ -10,9 +10,11 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from packaging.version import Version
 
 from d2lenv.base import git
 from d2lenv.base.errors import USAGE, D2lEnvError
@@ -20,7 +22,7 @@ from d2lenv.base.files import exclusive_lock, write_atomic
 from d2lenv.base.messages import tr
 from d2lenv.bundle import check, install, pythons, tar, wheels
 from d2lenv.bundle.manifest import NAME, WHEELS, Carried, File, Lack, Manifest
-from d2lenv.data import store
+from d2lenv.data import digests, store
 from d2lenv.data.table import DataSet
 from d2lenv.facts import platforms
 from d2lenv.prefix import scan
@@ -39,7 +41,6 @@ _CARRIED = (
     *(".ci/requirements/tool.txt", "LICENSE", "README.md", "README.zh-CN.md", "SECURITY.md"),
     *("envs", "notebooks", "noxfile.py", "pixi.lock", "pixi.toml", "pyproject.toml", "run.py", "scripts"),
 )
-_OLDEST_FOR_THE_TOOL = (3, 10)
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,17 @@ class Request:
 
 @dataclass
 class _Work:
-    """A bundle in the making: what is in it so far, and for whom."""
+    """A bundle in the making.
+
+    Attributes:
+        there: sha256 → path of the wheels that are in it.
+        serves: path → what needs it, of every file that belongs to it.
+    """
 
     workspace: Workspace
     folder: Path
     say: Callable[[str], None]
+    there: dict[str, Path]
     serves: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     carried: list[Carried] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
@@ -87,14 +94,13 @@ def create(workspace: Workspace, request: Request, folder: Path, say: Callable[[
     _refuse_foreign(folder)
     with exclusive_lock(folder.with_name(f".{folder.name}.lock"), "d2lenv bundle", say):
         folder.mkdir(parents=True, exist_ok=True)
-        work = _Work(workspace, folder, say)
+        work = _Work(workspace, folder, say, wheels.present(folder / WHEELS))
         work.sources = [pythons.given(path) for path in request.pythons]
-        there = wheels.present(folder / WHEELS)
         for platform in request.platforms:
             for name in request.environments:
-                _environment(work, name, platform, there)
+                _environment(work, name, platform)
             if any(one.platform == platform for one in work.carried):
-                _tool(work, platform, there)
+                _tool(work, platform)
         if not work.carried:
             raise D2lEnvError(
                 tr("nothing of what was asked for can be in a bundle"), why=work.lacks[0].why, status=USAGE
@@ -119,7 +125,7 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _environment(work: _Work, name: str, platform: str, there: dict[str, Path]) -> None:
+def _environment(work: _Work, name: str, platform: str) -> None:
     own = settings.get(work.workspace, name)
     if platform not in own.wheels:
         work.lacks.append(
@@ -128,9 +134,9 @@ def _environment(work: _Work, name: str, platform: str, there: dict[str, Path]) 
         return
     variation = _variation(work, own.pythons if own.universal else ())
     pins = pinned.read(work.workspace, name, platform, variation)
-    python = variation.python or pinned.python_version(own, lockfile.read(work.workspace.lock), platform)
+    python = variation.python or pinned.python_version(own, lockfile.of(work.workspace), platform)
     work.say(tr("{name} for {platform}: {count} wheels", name=name, platform=platform, count=len(pins)))
-    _wheels(work, pins, wheels.Target(platform, python), f"{platform}/{name}", there)
+    _wheels(work, pins, wheels.Target(platform, python), f"{platform}/{name}")
     interpreter = _python(work, python, platform)
     work.carried.append(Carried(name, platform, python, interpreter, pinned.digest(pins, variation)))
 
@@ -145,10 +151,8 @@ def _variation(work: _Work, versions: Sequence[str]) -> Variation:
     )
 
 
-def _wheels(
-    work: _Work, pins: Sequence[Pin], target: wheels.Target, serves: str, there: dict[str, Path]
-) -> None:
-    for path in wheels.collect(pins, target, work.folder / WHEELS, there, work.say).values():
+def _wheels(work: _Work, pins: Sequence[Pin], target: wheels.Target, serves: str) -> None:
+    for path in wheels.collect(pins, target, work.folder / WHEELS, work.there, work.say).values():
         work.serves[f"{WHEELS}/{path.name}"].add(serves)
 
 
@@ -172,7 +176,7 @@ def _python(work: _Work, version: str, platform: str) -> str:
     return path
 
 
-def _tool(work: _Work, platform: str, there: dict[str, Path]) -> None:
+def _tool(work: _Work, platform: str) -> None:
     """Take the tool's own wheels, for each Python of the bundle that may run it on that platform."""
     try:
         text = (work.workspace.root / _TOOL_LOCK).read_text(encoding="utf-8")
@@ -182,18 +186,14 @@ def _tool(work: _Work, platform: str, there: dict[str, Path]) -> None:
             why=tr("a bundle carries the tool itself"),
             fix=tr("make bundles in a checkout of this repository"),
         ) from error
-    versions = sorted({one.python for one in work.carried if one.platform == platform}, key=_number)
-    fitting = [version for version in versions if _number(version) >= _OLDEST_FOR_THE_TOOL]
+    versions = sorted({one.python for one in work.carried if one.platform == platform}, key=Version)
+    fitting = [version for version in versions if install.runs_the_tool(version)]
     if not fitting:
-        fitting = [".".join(map(str, _OLDEST_FOR_THE_TOOL))]
-        _python(work, fitting[0], platform)
+        fitting = [install.OLDEST_FOR_THE_TOOL]
+        _python(work, install.OLDEST_FOR_THE_TOOL, platform)
     for version in fitting:
         pins = pinned.applying(pinned.parse(text, str(_TOOL_LOCK)), platform, version)
-        _wheels(work, pins, wheels.Target(platform, version), platform, there)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+        _wheels(work, pins, wheels.Target(platform, version), platform)
 
 
 def _archives(work: _Work, request: Request) -> None:
@@ -211,7 +211,7 @@ def _archives(work: _Work, request: Request) -> None:
             continue
         target = work.folder / "data" / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists() or target.stat().st_size != source.stat().st_size:
+        if not (target.is_file() and digests.is_the(file, target)):
             shutil.copyfile(source, target)
         work.serves[f"data/{file.path}"] = set()
 
@@ -251,7 +251,8 @@ def _finish(work: _Work, request: Request) -> Manifest:
     for name, text in scripts.items():
         write_atomic(work.folder / name, text)
     kept = {NAME, *scripts}
-    files = _described(work.folder, {**work.serves, **{name: set() for name in scripts}})
+    work.serves |= {name: set() for name in scripts}
+    files = _described(work)
     for platform, text in install.sums(files, work.carried).items():
         kept.add(install.sums_name(platform))
         write_atomic(work.folder / install.sums_name(platform), text)
@@ -266,13 +267,17 @@ def _finish(work: _Work, request: Request) -> Manifest:
     return manifest
 
 
-def _described(folder: Path, serves: Mapping[str, Iterable[str]]) -> list[File]:
-    sizes = {path: (folder / path).stat().st_size for path in sorted(serves)}
-    digests, failed = scan.digests(folder, [Entry(path, "file", 0, size) for path, size in sizes.items()])
+def _described(work: _Work) -> list[File]:
+    """Return the row of each file; the wheels, most of the bytes, were read when they came."""
+    known = {f"{WHEELS}/{path.name}": digest for digest, path in work.there.items()}
+    sizes = {path: (work.folder / path).stat().st_size for path in sorted(work.serves)}
+    unread = [Entry(path, "file", 0, size) for path, size in sizes.items() if path not in known]
+    found, failed = scan.digests(work.folder, unread)
     if failed:
         path, why = next(iter(failed.items()))
-        raise D2lEnvError(tr("{path} cannot be read", path=folder / path), why=why)
-    return [File(path, size, digests[path], tuple(sorted(serves[path]))) for path, size in sizes.items()]
+        raise D2lEnvError(tr("{path} cannot be read", path=work.folder / path), why=why)
+    known |= found
+    return [File(path, size, known[path], tuple(sorted(work.serves[path]))) for path, size in sizes.items()]
 
 
 def _remove(folder: Path, kept: set[str]) -> None:

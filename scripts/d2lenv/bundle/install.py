@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import PurePosixPath
 
 import jinja2
+from packaging.version import Version
 
 from d2lenv.bundle.manifest import Carried, File
 from d2lenv.facts import platforms
@@ -15,8 +16,8 @@ _SCRIPTS = {"install.sh": "\n", "install.ps1": "\r\n"}
 """Name → the ends of its lines."""
 
 _SUMS = "SHA256SUMS"
-# The tool runs on it (run.py).
-_OLDEST_FOR_THE_TOOL = (3, 10)
+OLDEST_FOR_THE_TOOL = "3.10"
+"""The oldest Python that run.py takes."""
 
 NAMES = (*_SCRIPTS, *(f"{_SUMS}-{platform}" for platform in platforms.ROWS))
 """Every file that this module writes into a bundle."""
@@ -65,14 +66,14 @@ def _platforms(carried: Sequence[Carried]) -> list[str]:
 def _machine(platform: str, carried: Sequence[Carried], archives: Sequence[str]) -> dict[str, object]:
     row = platforms.row(platform)
     here = [one for one in carried if one.platform == platform]
-    fitting = [archive for archive in archives if _release(archive) >= _OLDEST_FOR_THE_TOOL]
+    fitting = [archive for archive in archives if runs_the_tool(_release(archive))]
     return {
         "platform": platform,
         "system": row.system.name,
         "machine": row.machine,
         "sums": sums_name(platform),
         "archives": archives,
-        "tool": PurePosixPath(max(fitting, key=_release)).stem if fitting else "",
+        "tool": PurePosixPath(max(fitting, key=lambda one: Version(_release(one)))).stem if fitting else "",
         "environments": [
             {"name": one.environment, "python": PurePosixPath(one.interpreter).stem, "version": one.python}
             for one in here
@@ -80,6 +81,11 @@ def _machine(platform: str, carried: Sequence[Carried], archives: Sequence[str])
     }
 
 
-def _release(archive: str) -> tuple[int, ...]:
+def runs_the_tool(python: str) -> bool:
+    """Return whether the tool runs on a version of Python, as ``3.10`` or ``3.10.13``."""
+    return Version(python) >= Version(OLDEST_FOR_THE_TOOL)
+
+
+def _release(archive: str) -> str:
     """Return the release of a Python by the name of its archive."""
-    return tuple(map(int, PurePosixPath(archive).name.split("-")[1].split(".")))
+    return PurePosixPath(archive).name.split("-")[1]

@@ -19,6 +19,7 @@ from d2lenv.base.messages import tr
 from d2lenv.bundle import tar
 from d2lenv.engines import interpreters
 from d2lenv.facts import platforms
+from d2lenv.prefix import locations
 from d2lenv.solve import uv
 
 _TIMEOUT_S = 1800.0
@@ -48,7 +49,7 @@ def given(folder: Path) -> Source:
     Raises:
         D2lEnvError: if it has none that runs.
     """
-    program = _program(folder, platforms.current())
+    program = locations.interpreter(folder)
     found = interpreters.probe(program, tr("--python"))
     if found is None:
         raise D2lEnvError(
@@ -97,7 +98,7 @@ def pack(source: Source, platform: str, target: Path) -> None:
     """
     tar.write(target, ((f"{target.stem}/{name}", path) for name, path in _files(source)))
     if platform == platforms.current():
-        _try(target, platform)
+        _try(target)
 
 
 def _files(source: Source) -> Iterator[tuple[str, Path]]:
@@ -116,13 +117,13 @@ def _stays_inside(link: Path, folder: Path) -> bool:
     return not link.readlink().is_absolute() and link.resolve().is_relative_to(folder) and link.exists()
 
 
-def _try(archive: Path, platform: str) -> None:
+def _try(archive: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="d2lenv-python-") as name:
         tar.unpack(archive, Path(name))
         folder = Path(name) / archive.stem
         try:
             done = process.run(
-                [_program(folder, platform), "-I", "-B", "-c", _TRIAL], timeout_s=_TRY_S, environ={}
+                [locations.interpreter(folder), "-I", "-B", "-c", _TRIAL], timeout_s=_TRY_S, environ={}
             )
         except OSError as error:
             raise _fixed(archive, str(error)) from error
@@ -137,11 +138,6 @@ def _fixed(archive: Path, why: str) -> D2lEnvError:
         why=why,
         fix=tr("take one of `uv python install`: those are made to be moved"),
     )
-
-
-def _program(folder: Path, platform: str) -> Path:
-    windows = platforms.row(platform).system is platforms.WINDOWS
-    return folder / "python.exe" if windows else folder / "bin" / "python3"
 
 
 def choose(sources: Sequence[Source], version: str) -> Source | None:
